@@ -1,0 +1,1 @@
+"""Downstream tasks, the models compared on them, and what is reported."""

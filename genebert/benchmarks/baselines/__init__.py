@@ -1,0 +1,1 @@
+"""Models without pre-training that every result is held against."""

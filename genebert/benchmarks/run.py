@@ -1,0 +1,102 @@
+"""One run: a task, a model, a seed -> predictions and the metrics derived from them."""
+
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import numpy as np
+import pandas as pd
+
+from genebert.benchmarks.baselines.logistic import fit_predict, kmer_features, motif_features
+from genebert.benchmarks.dataset import Dataset, read_dataset
+from genebert.benchmarks.finetune import finetune
+from genebert.benchmarks.metrics import binary_metrics
+from genebert.config import Baseline, Inputs
+from genebert.config import Finetune as Settings
+from genebert.corpus.read import read_corpus
+from genebert.errors import GenebertError
+from genebert.files import sha256, write_json
+from genebert.model.checkpoint import load_model, versions
+from genebert.regions import write_table
+
+PREDICTION_COLUMNS = ("example_id", "chrom", "start", "end", "strand", "split", "label")
+
+
+def run(
+    dataset_path: str | Path,
+    corpus_folder: str | Path,
+    model_name: str,
+    weights: str | Path | None,
+    settings: Settings,
+    task: str,
+    seed: int,
+    out: str | Path,
+) -> str:
+    """Write ``predictions.parquet`` and ``metrics.json`` into a folder; return a line on them.
+
+    Parameters
+    ----------
+    dataset_path, corpus_folder
+        The task's examples and the regions their columns come from.
+    model_name
+        ``variant.inputs`` or a baseline.
+    weights
+        Folder of the pre-trained model; None for a baseline.
+    settings
+        Of fine-tuning.
+    task, seed
+        Kept with the result; the seed decides every draw.
+    out
+        Folder.
+    """
+    dataset = read_dataset(dataset_path)
+    facts: dict[str, Any] = {}
+    if model_name in get_args(Baseline):
+        score = _baseline(model_name, dataset, seed)
+    else:
+        if weights is None:
+            raise GenebertError(f"'{model_name}' needs --weights", "name the model's folder")
+        corpus = read_corpus(corpus_folder)
+        digest = corpus.metadata.motif_digest
+        if dataset.motif_digest != digest:
+            raise GenebertError(
+                "dataset and corpus have other motifs", "rebuild the task", str(dataset_path)
+            )
+        backbone, _ = load_model(weights, digest)
+        inputs = cast(Inputs, model_name.rpartition(".")[2])
+        probability, facts = finetune(backbone, inputs, dataset, corpus, settings, seed)
+        score = probability[:, 1]
+    predictions = dataset.table[list(PREDICTION_COLUMNS)].assign(score=score.astype(np.float32))
+    check_predictions(predictions)
+    out = Path(out)
+    write_table(predictions, out / "predictions.parquet")
+    result = {
+        "task": task,
+        "model": model_name,
+        "seed": seed,
+        "dataset_sha256": sha256(dataset_path),
+        "settings": settings.model_dump() if facts else {},
+        "training": facts,
+        "versions": versions(),
+        **{split: metrics_of(predictions, split) for split in ("validation", "test")},
+    }
+    write_json(out / "metrics.json", result)
+    return f"{task}, {model_name}, seed {seed}: test AUROC {result['test']['auroc']:.3f}"
+
+
+def _baseline(name: str, dataset: Dataset, seed: int) -> np.ndarray:
+    if name == "kmer_logistic":
+        return fit_predict(kmer_features(dataset), dataset, seed)
+    return fit_predict(motif_features(dataset), dataset, seed)
+
+
+def check_predictions(predictions: pd.DataFrame) -> None:
+    """Assert that every example has one finite probability."""
+    assert predictions["example_id"].is_unique
+    assert predictions["score"].between(0, 1).all(), "a score is no probability"
+
+
+def metrics_of(predictions: pd.DataFrame, split: str) -> dict[str, float]:
+    """Return the metrics of one split's rows, and how many there are."""
+    rows = predictions[predictions["split"] == split]
+    figures = binary_metrics(rows["label"].to_numpy(), rows["score"].to_numpy())
+    return {"examples": len(rows), **figures}

@@ -1,0 +1,1 @@
+"""The corpus: TF × region matrices in Parquet parts, written once and viewed many times."""

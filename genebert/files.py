@@ -1,0 +1,109 @@
+"""Reading and writing files such that an output is complete or absent."""
+
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from genebert.errors import GenebertError
+
+
+@contextlib.contextmanager
+def complete_or_absent(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it to ``path`` once the block has succeeded.
+
+    The data is on disk (fsync) before it gets its final name. If the block raises, nothing is left.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        # mkstemp makes private files: give what an ordinary open() would have given.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def open_text_for_writing(path: str | Path) -> Iterator[TextIO]:
+    """Open text for writing, complete or absent; ``.gz`` is compressed to the same bytes each time."""
+    with complete_or_absent(path) as temporary:
+        if str(path).endswith(".gz"):
+            with (
+                temporary.open("wb") as raw,
+                gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as compressed,
+            ):
+                with io.TextIOWrapper(compressed, encoding="utf-8", newline="\n") as text:
+                    yield text
+        else:
+            with temporary.open("w", encoding="utf-8", newline="\n") as text:
+                yield text
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write JSON with sorted keys, complete or absent."""
+    with open_text_for_writing(path) as out:
+        out.write(json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line without its end) of a text file, gzip or not.
+
+    Raises
+    ------
+    GenebertError
+        If the file is missing, not text, or a truncated or corrupt gzip.
+    """
+    path = Path(path)
+    number = 0
+    try:
+        with path.open("rb") as raw:
+            compressed = raw.read(2) == b"\x1f\x8b"
+        opened = gzip.open(path, "rb") if compressed else path.open("rb")
+        with opened as binary:
+            for number, line in enumerate(binary, start=1):
+                yield number, line.decode("utf-8").rstrip("\r\n")
+    except FileNotFoundError:
+        raise GenebertError(f"{path} does not exist", "correct the path") from None
+    except IsADirectoryError:
+        raise GenebertError(f"{path} is a folder", "name a file") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise GenebertError(
+            f"{path} is a truncated or corrupt gzip file ({error})",
+            "fetch the file again and compare its checksum with the source's",
+            where=f"after line {number}",
+        ) from None
+    except UnicodeDecodeError:
+        raise GenebertError(
+            f"{path} is not text", "give a text file, gzip-compressed or not", f"line {number}"
+        ) from None
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal text."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as binary:
+        while block := binary.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def digest_of(content: Any) -> str:
+    """Return a short hash of anything JSON can hold, the same for equal content."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

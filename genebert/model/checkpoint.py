@@ -1,0 +1,105 @@
+"""A model as a folder: ``config.json``, ``model.safetensors`` and where it came from."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from genebert.config import Model as Settings
+from genebert.errors import GenebertError
+from genebert.files import complete_or_absent, write_json
+from genebert.model.genebert import GeneBERT
+
+
+class Card(BaseModel):
+    """What ``config.json`` holds.
+
+    Attributes
+    ----------
+    settings
+        Sizes of the network.
+    motifs, motif_digest
+        Names of the matrix rows and the hash of what they mean.
+    variant, seed, steps
+        The pre-training recipe's name, its seed, and the optimiser steps taken.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    settings: Settings
+    motifs: list[str]
+    motif_digest: str
+    variant: str
+    seed: int
+    steps: int
+
+
+def save_model(model: GeneBERT, card: Card, provenance: dict[str, Any], folder: str | Path) -> None:
+    """Write the model's folder; the weights come last, so that a folder with weights is complete.
+
+    ``provenance.json`` holds what may differ between equal models (versions, hardware).
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "provenance.json", provenance)
+    write_json(folder / "config.json", card.model_dump())
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    with complete_or_absent(folder / "model.safetensors") as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})
+
+
+def load_model(folder: str | Path, motif_digest: str | None = None) -> tuple[GeneBERT, Card]:
+    """Read a model's folder, on the CPU.
+
+    Parameters
+    ----------
+    folder
+        As :func:`save_model` wrote it.
+    motif_digest
+        Of the corpus it is to be used with; None to skip the check.
+
+    Raises
+    ------
+    GenebertError
+        If files are missing or damaged, or the corpus has other motifs.
+    """
+    folder = Path(folder)
+    try:
+        card = Card(**json.loads((folder / "config.json").read_text()))
+        tensors = load_file(folder / "model.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise GenebertError(
+            f"{folder} holds no complete model ({str(error).splitlines()[0]})",
+            "delete the folder and pre-train again",
+        ) from None
+    if motif_digest is not None and motif_digest != card.motif_digest:
+        raise GenebertError(
+            f"the model was trained with other motifs or another order ({len(card.motifs)} motifs)",
+            "use the corpus it was trained with, or pre-train on this one",
+            str(folder),
+        )
+    model = GeneBERT(card.settings, len(card.motifs))
+    model.load_state_dict(tensors)
+    return model.eval(), card
+
+
+def versions() -> dict[str, str]:
+    """Return the versions and the hardware that produced a result."""
+    import platform  # noqa: PLC0415
+
+    import numpy  # noqa: PLC0415
+
+    from genebert import __version__  # noqa: PLC0415
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    return {
+        "genebert": __version__,
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+        "device": device,
+    }

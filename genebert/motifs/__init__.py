@@ -1,0 +1,1 @@
+"""Motif matrices, their thresholds and row order, and scanning."""

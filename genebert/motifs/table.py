@@ -1,0 +1,223 @@
+"""Log-odds matrices with their thresholds: what scanning needs of the motifs, in row order."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from genebert.errors import GenebertError
+from genebert.files import complete_or_absent, digest_of
+from genebert.motifs.jaspar import Motif, order_by_similarity, read_jaspar
+
+# Scores are whole multiples of 1/1024 nat: their sums are exact in floating point, in any order, so
+# that every scanner agrees on every hit, and p-values can be counted exactly.
+UNITS_PER_NAT = 1024
+
+
+@dataclass(frozen=True)
+class ScoredMotif:
+    """A motif as a scanner sees it.
+
+    Attributes
+    ----------
+    matrix_id, name
+        As in the motif file.
+    log_odds
+        float64 [4, length], natural log, rows A, C, G, T, multiples of 1/1024.
+    threshold
+        Least score of a hit.
+    realised_p
+        Probability under the background that a word scores at least ``threshold``.
+    """
+
+    matrix_id: str
+    name: str
+    log_odds: np.ndarray
+    threshold: float
+    realised_p: float
+
+    @property
+    def lowest(self) -> float:
+        """Least score of any word."""
+        return float(self.log_odds.min(axis=0).sum())
+
+    @property
+    def highest(self) -> float:
+        """Greatest score of any word."""
+        return float(self.log_odds.max(axis=0).sum())
+
+    @property
+    def label(self) -> str:
+        """Id and name, the motif's name in matrices and reports."""
+        return f"{self.matrix_id} {self.name}"
+
+
+@dataclass(frozen=True)
+class MotifTable:
+    """Motifs in row order, and those dropped because no threshold is rare enough."""
+
+    motifs: list[ScoredMotif]
+    dropped: list[ScoredMotif]
+    background: list[float]
+    pseudocount: float
+    p_value: float
+
+    def digest(self) -> str:
+        """Return a hash of all that decides what a matrix row means."""
+        return digest_of(
+            [[m.label, m.log_odds.tolist(), m.threshold] for m in self.motifs] + [self.background]
+        )
+
+
+def log_odds(motif: Motif, background: Sequence[float], pseudocount: float) -> np.ndarray:
+    """Return ln((count + pseudocount·b) / ((total + pseudocount)·b)), rounded to 1/1024 nat.
+
+    Parameters
+    ----------
+    motif
+        Counts [4, length].
+    background
+        Frequencies b of A, C, G, T.
+    pseudocount
+        Added to each column, shared out by the background.
+    """
+    b = np.asarray(background)[:, None]
+    frequency = (motif.counts + pseudocount * b) / (motif.counts.sum(axis=0) + pseudocount)
+    return np.round(np.log(frequency / b) * UNITS_PER_NAT) / UNITS_PER_NAT
+
+
+def score_distribution(scores: np.ndarray, background: Sequence[float]) -> tuple[int, np.ndarray]:
+    """Return the exact distribution of a word's score under an independent background.
+
+    Parameters
+    ----------
+    scores
+        float64 [4, length], multiples of 1/1024.
+    background
+        Frequencies of A, C, G, T.
+
+    Returns
+    -------
+    lowest
+        The lowest score, in units of 1/1024.
+    probability
+        float64, ``probability[i]`` that of the score ``lowest + i``.
+    """
+    units = np.rint(scores * UNITS_PER_NAT).astype(np.int64)
+    lowest = units.min(axis=0)
+    probability = np.ones(1)
+    for column, low in zip(units.T, lowest, strict=True):
+        wider = np.zeros(len(probability) + int(column.max() - low))
+        for base, frequency in zip(column - low, background, strict=True):
+            wider[base : base + len(probability)] += frequency * probability
+        probability = wider
+    return int(lowest.sum()), probability
+
+
+def threshold_for(
+    scores: np.ndarray, background: Sequence[float], p_value: float
+) -> tuple[float, float]:
+    """Return (threshold, realised p): the least score that is reached with probability ≤ p_value.
+
+    Where even the best word is likelier than that, the threshold is its score.
+    """
+    lowest, probability = score_distribution(scores, background)
+    at_least = np.cumsum(probability[::-1])[::-1]
+    # A score that no word has must not be the threshold's realised p of a likelier neighbour.
+    reachable = np.flatnonzero(probability > 0)
+    rare = reachable[at_least[reachable] <= p_value * (1 + 1e-9)]
+    index = rare[0] if len(rare) else reachable[-1]
+    return (lowest + int(index)) / UNITS_PER_NAT, float(at_least[index])
+
+
+def score_motifs(
+    motifs: Sequence[Motif],
+    background: Sequence[float],
+    pseudocount: float,
+    p_value: float,
+    max_realised_p: float,
+) -> MotifTable:
+    """Order motifs by similarity and give each its threshold; drop those above ``max_realised_p``.
+
+    Raises
+    ------
+    GenebertError
+        If no motif is left.
+    """
+    kept: list[ScoredMotif] = []
+    dropped: list[ScoredMotif] = []
+    for index in order_by_similarity(motifs):
+        motif = motifs[index]
+        scores = log_odds(motif, background, pseudocount)
+        threshold, realised = threshold_for(scores, background, p_value)
+        scored = ScoredMotif(motif.matrix_id, motif.name, scores, threshold, realised)
+        (kept if realised <= max_realised_p else dropped).append(scored)
+    if not kept:
+        raise GenebertError(
+            f"no motif reaches p ≤ {max_realised_p:g}",
+            "give longer motifs or raise motifs.max_realised_p",
+        )
+    if len(kept) > 65535:
+        raise GenebertError(f"{len(kept)} motifs, at most 65535", "give fewer motifs")
+    return MotifTable(kept, dropped, list(background), pseudocount, p_value)
+
+
+def write_motif_table(
+    motif_file: str | Path,
+    background: Sequence[float],
+    pseudocount: float,
+    p_value: float,
+    max_realised_p: float,
+    out: str | Path,
+) -> str:
+    """Read a motif file, score its motifs, write the table as Parquet; return a line on it."""
+    table = score_motifs(
+        read_jaspar(motif_file), background, pseudocount, p_value, max_realised_p
+    )
+    rows = table.motifs + table.dropped
+    columns = {
+        "row": pa.array(
+            [*range(len(table.motifs)), *[None] * len(table.dropped)], pa.uint16()
+        ),
+        "matrix_id": [m.matrix_id for m in rows],
+        "name": [m.name for m in rows],
+        "length": pa.array([m.log_odds.shape[1] for m in rows], pa.uint16()),
+        "threshold": [m.threshold for m in rows],
+        "realised_p": [m.realised_p for m in rows],
+        "log_odds": [m.log_odds.ravel().tolist() for m in rows],
+    }
+    settings = {"background": table.background, "pseudocount": pseudocount, "p_value": p_value}
+    with complete_or_absent(out) as temporary:
+        pq.write_table(
+            pa.table(columns).replace_schema_metadata({"genebert": json.dumps(settings)}),
+            temporary,
+            compression="zstd",
+        )
+    short = sum(m.realised_p > p_value * (1 + 1e-9) for m in rows)
+    return (
+        f"{len(rows)} motifs: {short} cannot reach p = {p_value:g} and keep their best words; of these "
+        f"{len(table.dropped)} are likelier than {max_realised_p:g} and dropped"
+        + "".join(f"\ndropped {m.label}: realised p {m.realised_p:.2e}" for m in table.dropped)
+    )
+
+
+def read_motif_table(path: str | Path) -> MotifTable:
+    """Read what :func:`write_motif_table` wrote."""
+    table = pq.read_table(path)
+    settings = json.loads(table.schema.metadata[b"genebert"])
+    kept: list[ScoredMotif] = []
+    dropped: list[ScoredMotif] = []
+    for row in table.to_pylist():
+        motif = ScoredMotif(
+            row["matrix_id"],
+            row["name"],
+            np.array(row["log_odds"]).reshape(4, row["length"]),
+            row["threshold"],
+            row["realised_p"],
+        )
+        (dropped if row["row"] is None else kept).append(motif)
+    return MotifTable(kept, dropped, **settings)

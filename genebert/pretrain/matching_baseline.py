@@ -1,0 +1,75 @@
+"""What a linear map can do on `matching`: the figure that the network is held against."""
+
+import numpy as np
+import torch
+
+from genebert.corpus.sample import HitColumns, Views
+from genebert.sequence.codes import PADDING
+
+K = 6
+
+
+def kmer_counts(codes: np.ndarray, k: int = K) -> np.ndarray:
+    """Return float32 [n, 4^k], counts of the k-mers of both strands.
+
+    Windows with a base other than A, C, G, T are not counted.
+
+    Parameters
+    ----------
+    codes
+        uint8 [n, length], base codes.
+    k
+        Window length in bp.
+    """
+    assert PADDING > 3
+    windows = np.lib.stride_tricks.sliding_window_view(codes, k, axis=1)
+    valid = (windows < 4).all(-1)
+    powers = 4 ** np.arange(k - 1, -1, -1)
+    forward = np.where(valid, windows.astype(np.int64) @ powers, 0)
+    reverse = np.where(valid, (3 - windows.astype(np.int64)) @ powers[::-1], 0)
+    rows = np.arange(len(codes))[:, None] * 4**k
+    counts = np.zeros(len(codes) * 4**k, dtype=np.float32)
+    for index in (forward, reverse):
+        counts += np.bincount((rows + index)[valid], minlength=len(counts)).astype(np.float32)
+    return counts.reshape(len(codes), 4**k)
+
+
+def linear_top1(
+    train_codes: np.ndarray,
+    train_rows: np.ndarray,
+    codes: np.ndarray,
+    rows: np.ndarray,
+    focal: np.ndarray,
+    group: int,
+    ridge: float = 1.0,
+) -> float:
+    """Return top-1 of a ridge regression from k-mer counts to the focal motif vector.
+
+    Parameters
+    ----------
+    train_codes, train_rows
+        Base codes uint8 [n, length] and standardised focal columns float32 [n, T] of training regions.
+    codes, rows, focal
+        The same of the samples to match, in the network's groups, and their region rows [m].
+    group
+        Candidates of each match.
+    ridge
+        Penalty relative to the mean squared norm of a training example.
+    """
+    train, test = np.sqrt(kmer_counts(train_codes)), np.sqrt(kmer_counts(codes))
+    centre = train.mean(0)
+    train, test = train - centre, test - centre
+    kernel = train @ train.T
+    penalty = ridge * float(np.trace(kernel)) / len(kernel)
+    dual = np.linalg.solve(kernel + penalty * np.eye(len(kernel), dtype=np.float32), train_rows)
+    predicted = (test @ train.T) @ dual
+    right = 0
+    for start in range(0, len(predicted), group):
+        part = slice(start, start + group)
+        left = predicted[part] / np.linalg.norm(predicted[part], axis=1, keepdims=True)
+        other = rows[part] / np.linalg.norm(rows[part], axis=1, keepdims=True)
+        similarity = left @ other.T
+        same = (focal[part][:, None] == focal[part]) & ~np.eye(len(left), dtype=bool)
+        similarity[same] = -np.inf
+        right += int((similarity.argmax(1) == np.arange(len(left))).sum())
+    return right / len(predicted)

@@ -1,0 +1,31 @@
+"""Optimiser and learning rate."""
+
+import math
+
+import torch
+from torch import nn
+
+
+def learning_rate(step: int, steps: int, warmup: int, peak: float) -> float:
+    """Return the rate of step 0 … steps − 1: linear warm-up to ``peak``, then cosine decay to zero."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return peak * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def adamw(model: nn.Module, rate: float, weight_decay: float) -> torch.optim.AdamW:
+    """Return AdamW that decays matrices only: not biases, norms, marks or scales."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    fused = any(p.is_cuda for p in parameters)
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=fused)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Give every parameter the same learning rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate

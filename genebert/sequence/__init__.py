@@ -1,0 +1,1 @@
+"""DNA as base codes, k-mer tokens and masks."""

@@ -1,0 +1,26 @@
+"""DNA text <-> base codes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+PADDING = 5  # after the end of a sequence that is shorter than its batch
+_CODE = np.full(256, 4, dtype=np.uint8)
+for _base, _code in zip("ACGTacgt", (0, 1, 2, 3, 0, 1, 2, 3), strict=True):
+    _CODE[ord(_base)] = _code
+
+
+def encode(sequence: str) -> np.ndarray:
+    """Return uint8 [length]: 0 A, 1 C, 2 G, 3 T, 4 anything else."""
+    return _CODE[np.frombuffer(sequence.encode("ascii"), dtype=np.uint8)]
+
+
+def encode_all(sequences: Sequence[str]) -> np.ndarray:
+    """Return uint8 [n, longest], shorter sequences filled up with ``PADDING``."""
+    longest = max(map(len, sequences), default=0)
+    if all(len(sequence) == longest for sequence in sequences):
+        return encode("".join(sequences)).reshape(len(sequences), longest)
+    codes = np.full((len(sequences), longest), PADDING, dtype=np.uint8)
+    for row, sequence in enumerate(sequences):
+        codes[row, : len(sequence)] = encode(sequence)
+    return codes

@@ -1,0 +1,55 @@
+"""Overlapping k-mer tokens, made from base codes on any device."""
+
+from functools import cached_property
+
+import torch
+
+from genebert.sequence.codes import PADDING
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+PAD, UNK, CLS, SEP, MASK = range(5)
+
+# DNABERT lists k-mers in the order A, T, C, G: its checkpoints fit when ids are counted likewise.
+_DIGIT_ORDER = "ATCG"
+_DIGIT_OF_CODE = [_DIGIT_ORDER.index(base) for base in "ACGT"]
+
+
+class KmerTokenizer:
+    """Every window of k bases is a token; ``[CLS]`` and ``[SEP]`` surround them.
+
+    A window with a base other than A, C, G, T is ``[UNK]``; after ``[SEP]`` comes ``[PAD]``.
+
+    Parameters
+    ----------
+    k
+        Window length in bp.
+    """
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+        self.size = len(SPECIAL) + 4**k
+
+    @cached_property
+    def vocabulary(self) -> list[str]:
+        """Names of the tokens by id."""
+        kmers = [""]
+        for _ in range(self.k):
+            kmers = [kmer + base for kmer in kmers for base in _DIGIT_ORDER]
+        return [*SPECIAL, *kmers]
+
+    def __call__(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return token ids int64 [B, length − k + 3] of base codes uint8 [B, length].
+
+        Sequences shorter than their batch end in ``PADDING`` codes; each holds at least k bases.
+        """
+        digits = torch.tensor([*_DIGIT_OF_CODE, 0, 0], device=codes.device)[codes.long()]
+        windows = digits.unfold(1, self.k, 1)
+        powers = 4 ** torch.arange(self.k - 1, -1, -1, device=codes.device)
+        kmers = (windows * powers).sum(-1) + len(SPECIAL)
+        kmers[(codes == 4).unfold(1, self.k, 1).any(-1)] = UNK
+        kmers[(codes == PADDING).unfold(1, self.k, 1).any(-1)] = PAD
+        ids = torch.full((len(codes), kmers.shape[1] + 2), PAD, device=codes.device)
+        ids[:, 0] = CLS
+        ids[:, 1:-1] = kmers
+        ids.scatter_(1, (kmers != PAD).sum(1, keepdim=True) + 1, SEP)
+        return ids

@@ -1,0 +1,19 @@
+"""The version of each stage's results.
+
+A rule carries its stage's number as a parameter: raising it reruns the stage, editing a comment does
+not. Raise it when the same inputs and settings give another result; a golden test fails if you forget.
+"""
+
+STAGES = {
+    "reference": 1,
+    "peaks": 1,
+    "regions": 1,
+    "motifs": 1,
+    "scan": 1,
+    "corpus": 1,
+    "pretrain": 1,
+    "promoter": 1,
+    "benchmark": 1,
+    "summary": 1,
+    "report": 1,
+}
