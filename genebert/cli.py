@@ -234,13 +234,13 @@ def _benchmark(options: argparse.Namespace) -> str:
 def _summary(options: argparse.Namespace) -> str:
     from genebert.report.tables import write_summary
 
-    return write_summary(options.runs, options.block_bp, options.demo, options.out)
+    return write_summary(options.runs, options.block_bp, options.out)
 
 
 def _report(options: argparse.Namespace) -> str:
     from genebert.report.page import write_report
 
-    return write_report(Path(options.results), options.title, options.out)
+    return write_report(Path(options.results), options.title, options.block_bp, options.out)
 
 
 def _config(options: argparse.Namespace) -> str:
@@ -280,6 +280,7 @@ _CHUNK = {
 }
 _CORPUS = {"--corpus": _needed("folder of the corpus")}
 _SEED = {"--seed": _needed("seed", type=int)}
+_BLOCK = {"--block-bp": _needed("bp of a bootstrap block", type=int)}
 _SETTINGS = {"--settings": _needed("section of the configuration as JSON")}
 
 STAGES: dict[str, tuple[Stage, str, dict[str, dict[str, Any]]]] = {
@@ -409,7 +410,7 @@ STAGES: dict[str, tuple[Stage, str, dict[str, dict[str, Any]]]] = {
         "gather all runs in one table",
         {
             "--runs": _needed("folders of runs", nargs="+"),
-            "--block-bp": _needed("bp of a bootstrap block", type=int),
+            **_BLOCK,
             "--out": _needed("summary.tsv to write; summary.md goes beside it"),
         },
     ),
@@ -419,6 +420,7 @@ STAGES: dict[str, tuple[Stage, str, dict[str, dict[str, Any]]]] = {
         {
             "--results": _needed("results folder"),
             "--title": _needed("name of the dataset"),
+            **_BLOCK,
             **_OUT,
         },
     ),

@@ -1,7 +1,7 @@
 """The configuration, once: typed models that validate it and from which every other form is made.
 
-``genebert config yaml|schema|table`` write ``config/config.yaml``, ``workflow/schemas/config.schema.json``
-and the table of ``config/README.md``; a test fails when a committed form and the models disagree.
+``make forms`` writes ``config/config.yaml``, the schema under ``workflow/schemas/`` and the table of
+``config/README.md`` from them; a test fails when a committed form and the models disagree.
 This module imports nothing heavy: a dry run of the workflow loads it.
 """
 
@@ -81,9 +81,7 @@ class Genome(Section):
     """The reference that all coordinates refer to."""
 
     name: Text = Field(examples=["hg38"], description="assembly name, kept as provenance")
-    fasta: Text = Field(
-        examples=["data/hg38.fa.gz"], description="FASTA, plain or gzip; any species"
-    )
+    fasta: Text = Field(examples=["data/hg38.fa.gz"], description="FASTA, plain or gzip; any species")
     blacklist: Text | None = Field(
         default=None,
         examples=["data/hg38-blacklist.v2.bed.gz"],
@@ -96,7 +94,10 @@ class Regions(Section):
     """The catalogue of regions."""
 
     width: int = Field(
-        default=515, ge=30, le=65535, description="width of every region in bp; 515 bp are 510 6-mers"
+        default=515,
+        ge=30,
+        le=65535,
+        description="width of every region in bp; 515 bp are 510 6-mers",
     )
 
 
@@ -206,9 +207,7 @@ class Variant(Section):
 
     masked_sequence: Weight = Field(default=0.0, description="weight: masked k-mer prediction")
     masked_region: Weight = Field(default=0.0, description="weight: masked matrix reconstruction")
-    matching: Weight = Field(
-        default=0.0, description="weight: which sequence belongs to which matrix"
-    )
+    matching: Weight = Field(default=0.0, description="weight: which sequence belongs to which matrix")
     matrices: Literal["own", "shuffled"] = Field(
         default="own", description="`shuffled` pairs each sequence with another locus: a control"
     )
@@ -287,9 +286,7 @@ class PromoterTask(Section):
     )
     upstream: Annotated[int, Field(ge=0)] = Field(default=249, description="bp before the TSS")
     downstream: Annotated[int, Field(ge=0)] = Field(default=50, description="bp after the TSS")
-    negatives: Literal["gc_matched"] = Field(
-        default="gc_matched", description="how negatives are drawn"
-    )
+    negatives: Literal["gc_matched"] = Field(default="gc_matched", description="how negatives are drawn")
     negative_distance: Annotated[int, Field(ge=0)] = Field(
         default=1000, description="bp that negatives keep from every TSS window"
     )
@@ -374,8 +371,11 @@ class Config(Section):
                     f"benchmarks.tasks.{name} makes {tokens} tokens, more than "
                     f"model.sequence.positions {sequence.positions}; shorten its window"
                 )
-        for key, values in (("seeds", self.seeds), ("benchmarks.models", self.benchmarks.models)):
-            if twice := sorted({str(v) for v in values if values.count(v) > 1}):  # type: ignore[attr-defined]
+        for key, values in (
+            ("seeds", list(map(str, self.seeds))),
+            ("benchmarks.models", self.benchmarks.models),
+        ):
+            if twice := sorted({value for value in values if values.count(value) > 1}):
                 raise ValueError(f"{key} names {', '.join(twice)} twice; name each once")
         for model in self.benchmarks.models:
             self._check_model(model)

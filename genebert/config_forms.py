@@ -1,8 +1,13 @@
-"""The committed forms of the configuration, made from its models: YAML, JSON schema, table."""
+"""The committed forms of the configuration, made from its models: YAML, JSON schema, table.
+
+``python -m genebert.config_forms`` writes them all.
+"""
 
 import json
+import re
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -34,8 +39,11 @@ def as_table() -> str:
     return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows]) + "\n"
 
 
-def _is_section(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, Section)
+def _section_of(field: FieldInfo) -> type[Section] | None:
+    """Return the section that a field is, None for a value."""
+    annotation: Any = field.annotation
+    is_section = isinstance(annotation, type) and issubclass(annotation, Section)
+    return annotation if is_section else None
 
 
 def _value(field: FieldInfo) -> Any:
@@ -53,11 +61,9 @@ def _plain(value: Any) -> Any:
 def _yaml_lines(model: type[Section], indent: int) -> Iterator[str]:
     pad = " " * indent
     for name, field in model.model_fields.items():
-        if _is_section(field.annotation):
-            yield f"\n{pad}{name}: # {_one_line(field.annotation.__doc__)}".lstrip(
-                "\n" if indent else ""
-            )
-            yield from _yaml_lines(field.annotation, indent + 2)
+        if section := _section_of(field):
+            yield f"\n{pad}{name}: # {_one_line(section.__doc__)}".lstrip("\n" if indent else "")
+            yield from _yaml_lines(section, indent + 2)
         else:
             yield f"{pad}# {field.description}"
             value = _plain(_value(field))
@@ -83,13 +89,12 @@ def _one_line(text: str | None) -> str:
 
 def _leaves(model: type[Section], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
     for name, field in model.model_fields.items():
-        if _is_section(field.annotation):
-            yield from _leaves(field.annotation, f"{prefix}{name}.")
+        if section := _section_of(field):
+            yield from _leaves(section, f"{prefix}{name}.")
             continue
         yield prefix + name, field
-        row = getattr(field.annotation, "__args__", (None, None))[-1]
-        if getattr(field.annotation, "__origin__", None) is dict:
-            yield from _leaves(row, f"{prefix}{name}.*.")
+        if get_origin(field.annotation) is dict:
+            yield from _leaves(get_args(field.annotation)[1], f"{prefix}{name}.*.")
 
 
 def _shown_default(field: FieldInfo) -> str:
@@ -97,3 +102,25 @@ def _shown_default(field: FieldInfo) -> str:
         return "required"
     value = _plain(field.default)
     return "`" + (_scalar(value) if not isinstance(value, dict) else json.dumps(value)) + "`"
+
+
+TABLE_MARKS = ("<!-- table: made by `make forms` -->\n", "<!-- end of table -->\n")
+
+
+def with_table(readme: str) -> str:
+    """Return the text with the table between its marks made anew."""
+    first, last = TABLE_MARKS
+    pattern = re.compile(re.escape(first) + ".*" + re.escape(last), re.DOTALL)
+    return pattern.sub(lambda _: first + "\n" + as_table() + "\n" + last, readme)
+
+
+def write_forms(root: Path = Path()) -> None:
+    """Write config.yaml, the schema and the README's table below the project's root."""
+    (root / "config/config.yaml").write_text(as_yaml())
+    (root / "workflow/schemas/config.schema.json").write_text(as_schema())
+    readme = root / "config/README.md"
+    readme.write_text(with_table(readme.read_text()))
+
+
+if __name__ == "__main__":
+    write_forms()

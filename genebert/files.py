@@ -47,9 +47,9 @@ def open_text_for_writing(path: str | Path) -> Iterator[TextIO]:
             with (
                 temporary.open("wb") as raw,
                 gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as compressed,
+                io.TextIOWrapper(compressed, encoding="utf-8", newline="\n") as text,
             ):
-                with io.TextIOWrapper(compressed, encoding="utf-8", newline="\n") as text:
-                    yield text
+                yield text
         else:
             with temporary.open("w", encoding="utf-8", newline="\n") as text:
                 yield text
@@ -74,8 +74,7 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     try:
         with path.open("rb") as raw:
             compressed = raw.read(2) == b"\x1f\x8b"
-        opened = gzip.open(path, "rb") if compressed else path.open("rb")
-        with opened as binary:
+        with gzip.open(path, "rb") if compressed else path.open("rb") as binary:
             for number, line in enumerate(binary, start=1):
                 yield number, line.decode("utf-8").rstrip("\r\n")
     except FileNotFoundError:

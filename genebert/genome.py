@@ -144,9 +144,7 @@ class Genome:
                 f"{fai} is older than its FASTA", "delete it and run `genebert index-genome`"
             )
         self.lengths: dict[str, int] = read_lengths(fai)
-        self._fasta = pyfaidx.Fasta(
-            str(fasta), rebuild=False, as_raw=True, sequence_always_upper=True
-        )
+        self._fasta = pyfaidx.Fasta(str(fasta), rebuild=False, as_raw=True, sequence_always_upper=True)
 
     def fetch(self, interval: Interval) -> str:
         """Return the upper-case forward-strand sequence; ambiguous bases as N.
@@ -217,15 +215,15 @@ def split_segments(
             for other, _ in held_out:
                 if interval.overlaps(other):
                     raise GenebertError(
-                        f"{interval} and {other} overlap", "hold out each place once", "genome.split"
+                        f"{interval} and {other} overlap",
+                        "hold out each place once",
+                        "genome.split",
                     )
             held_out.append((interval, split))
     return list(_segments(lengths, sorted(held_out)))
 
 
-def _segments(
-    lengths: Mapping[str, int], held_out: list[tuple[Interval, str]]
-) -> Iterator[Segment]:
+def _segments(lengths: Mapping[str, int], held_out: list[tuple[Interval, str]]) -> Iterator[Segment]:
     for chrom, length in lengths.items():
         position = 0
         for interval, split in held_out:

@@ -195,7 +195,11 @@ class ColumnFinder:
         focal = self.columns // 2
         first = np.searchsorted(starts, segment.start, side="left")
         last = np.searchsorted(ends, segment.end, side="right")
-        left = ids[max(first, np.searchsorted(ends, place.start, "right") - focal) : np.searchsorted(ends, place.start, "right")]
+        left = ids[
+            max(first, np.searchsorted(ends, place.start, "right") - focal) : np.searchsorted(
+                ends, place.start, "right"
+            )
+        ]
         right_start = np.searchsorted(starts, place.end, side="left")
         right = ids[right_start : min(last, right_start + self.columns - focal - 1)]
         left = left[-focal:] if focal else left[:0]

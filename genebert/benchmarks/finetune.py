@@ -78,9 +78,7 @@ class Examples:
             device,
         )
 
-    def batch(
-        self, rows: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    def batch(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """Return codes, matrices and present columns of rows int64 [B].
 
         The focal column is made from the example's own sequence, the others are catalogue regions.
@@ -139,9 +137,7 @@ def finetune(
             step = (epoch - 1) * batches + number
             rate = learning_rate(step, steps, int(WARMUP * steps), settings.learning_rate)
             set_rate(optimiser, rate)
-            with torch.autocast(
-                torch.device(device).type, torch.bfloat16, enabled=device != "cpu"
-            ):
+            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
                 logits = model(*examples.batch(rows))
             loss = F.cross_entropy(logits.float(), examples.labels[rows], weight=weights)
             optimiser.zero_grad(set_to_none=True)

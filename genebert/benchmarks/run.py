@@ -1,17 +1,17 @@
 """One run: a task, a model, a seed -> predictions and the metrics derived from them."""
 
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from genebert.benchmarks.baselines.logistic import fit_predict, kmer_features, motif_features
-from genebert.benchmarks.dataset import Dataset, read_dataset
+from genebert.benchmarks.dataset import read_dataset
 from genebert.benchmarks.finetune import finetune
 from genebert.benchmarks.metrics import binary_metrics
-from genebert.config import Baseline, Inputs
 from genebert.config import Finetune as Settings
+from genebert.config import Inputs
 from genebert.corpus.read import read_corpus
 from genebert.errors import GenebertError
 from genebert.files import sha256, write_json
@@ -49,18 +49,21 @@ def run(
         Folder.
     """
     dataset = read_dataset(dataset_path)
+    corpus = read_corpus(corpus_folder)
+    digest = corpus.metadata.motif_digest
+    if dataset.motif_digest != digest:
+        raise GenebertError(
+            "dataset and corpus have other motifs", "rebuild the task", str(dataset_path)
+        )
     facts: dict[str, Any] = {}
-    if model_name in get_args(Baseline):
-        score = _baseline(model_name, dataset, seed)
+    if model_name == "kmer_logistic":
+        score = fit_predict(kmer_features(dataset), dataset, seed)
+    elif model_name == "motif_logistic":
+        features = motif_features(dataset, len(corpus.metadata.motifs))
+        score = fit_predict(features, dataset, seed)
     else:
         if weights is None:
             raise GenebertError(f"'{model_name}' needs --weights", "name the model's folder")
-        corpus = read_corpus(corpus_folder)
-        digest = corpus.metadata.motif_digest
-        if dataset.motif_digest != digest:
-            raise GenebertError(
-                "dataset and corpus have other motifs", "rebuild the task", str(dataset_path)
-            )
         backbone, _ = load_model(weights, digest)
         inputs = cast(Inputs, model_name.rpartition(".")[2])
         probability, facts = finetune(backbone, inputs, dataset, corpus, settings, seed)
@@ -69,7 +72,7 @@ def run(
     check_predictions(predictions)
     out = Path(out)
     write_table(predictions, out / "predictions.parquet")
-    result = {
+    result: dict[str, Any] = {
         "task": task,
         "model": model_name,
         "seed": seed,
@@ -81,12 +84,6 @@ def run(
     }
     write_json(out / "metrics.json", result)
     return f"{task}, {model_name}, seed {seed}: test AUROC {result['test']['auroc']:.3f}"
-
-
-def _baseline(name: str, dataset: Dataset, seed: int) -> np.ndarray:
-    if name == "kmer_logistic":
-        return fit_predict(kmer_features(dataset), dataset, seed)
-    return fit_predict(motif_features(dataset), dataset, seed)
 
 
 def check_predictions(predictions: pd.DataFrame) -> None:

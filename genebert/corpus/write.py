@@ -76,9 +76,7 @@ def write_part(
             "cell_type": pa.ListArray.from_arrays(
                 open_offsets, pa.array(open_in["cell_type"].map(index), pa.uint16())
             ),
-            "signal": pa.ListArray.from_arrays(
-                open_offsets, pa.array(open_in["signal"], pa.float32())
-            ),
+            "signal": pa.ListArray.from_arrays(open_offsets, pa.array(open_in["signal"], pa.float32())),
         },
         schema=with_metadata(metadata),
     )

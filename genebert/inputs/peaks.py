@@ -69,7 +69,9 @@ def _coordinate(text: str, where: str) -> int:
     )
 
 
-def check_in_genome(bed: pd.DataFrame, path: str, what: str, lengths: Mapping[str, int], where: str) -> None:
+def check_in_genome(
+    bed: pd.DataFrame, path: str, what: str, lengths: Mapping[str, int], where: str
+) -> None:
     """Raise GenebertError where an interval names an unknown contig or leaves the genome.
 
     Parameters
@@ -100,8 +102,7 @@ def check_in_genome(bed: pd.DataFrame, path: str, what: str, lengths: Mapping[st
     if len(outside):
         row = outside.iloc[0]
         raise GenebertError(
-            f"{what}: {row.chrom}:{row.start}-{row.end} ends after the contig's "
-            f"{lengths[row.chrom]} bp",
+            f"{what}: {row.chrom}:{row.start}-{row.end} ends after the contig's {lengths[row.chrom]} bp",
             "use a file of the same assembly as the genome",
             where=f"{path} line {row.line}",
         )
@@ -138,9 +139,7 @@ def read_peaks(sample: Sample, lengths: Mapping[str, int]) -> pd.DataFrame:
     return bed[list(COLUMNS)]
 
 
-def _details(
-    sample: Sample, line: int, start: int, end: int, rest: list[str]
-) -> tuple[str, float, int]:
+def _details(sample: Sample, line: int, start: int, end: int, rest: list[str]) -> tuple[str, float, int]:
     where = f"{sample.path} line {line}"
     column = 1 if sample.format == "bed" else 3
     name = rest[0] if rest and rest[0] not in ("", ".") else f"{sample.sample}_{line}"
@@ -207,7 +206,9 @@ def read_cleaned(path: str | Path) -> pd.DataFrame:
     )
 
 
-def clean_sample(sample: Sample, lengths: Mapping[str, int], blacklist: str | Path | None, out: str | Path) -> str:
+def clean_sample(
+    sample: Sample, lengths: Mapping[str, int], blacklist: str | Path | None, out: str | Path
+) -> str:
     """Write the cleaned peaks of one sample and return a line that says what became of them."""
     raw = read_peaks(sample, lengths)
     peaks = clean_peaks(raw, lengths, blacklist)
@@ -221,9 +222,7 @@ def clean_sample(sample: Sample, lengths: Mapping[str, int], blacklist: str | Pa
     return f"{sample.sample}: {len(peaks)} of {len(raw)} peaks kept (off the blacklist, each place once)"
 
 
-def clean_blacklist(
-    path: str | Path, style: str, lengths: Mapping[str, int]
-) -> pd.DataFrame:
+def clean_blacklist(path: str | Path, style: str, lengths: Mapping[str, int]) -> pd.DataFrame:
     """Read a blacklist and check it against the genome."""
     bed = read_bed(path)
     bed["chrom"] = [rename_contig(chrom, style) for chrom in bed["chrom"]]

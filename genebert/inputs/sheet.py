@@ -54,9 +54,7 @@ def read_samples(sheet: str | Path) -> list[Sample]:
     GenebertError
         Naming file, line, column and value of the first thing wrong.
     """
-    lines = [
-        (number, line) for number, line in read_lines(sheet) if line and not line.startswith("#")
-    ]
+    lines = [(number, line) for number, line in read_lines(sheet) if line and not line.startswith("#")]
     if not lines:
         raise GenebertError(f"{sheet} is empty", f"give a header: {' '.join(REQUIRED)}")
     rows = list(csv.reader([line for _, line in lines], delimiter="\t"))
@@ -91,7 +89,9 @@ def _check_header(header: list[str], sheet: str | Path) -> None:
     for name in REQUIRED:
         if name not in header:
             raise GenebertError(
-                f"column '{name}' is missing", f"the columns are {', '.join(REQUIRED)}", f"{sheet} header"
+                f"column '{name}' is missing",
+                f"the columns are {', '.join(REQUIRED)}",
+                f"{sheet} header",
             )
     for name in header:
         if name not in REQUIRED + OPTIONAL or header.count(name) > 1:

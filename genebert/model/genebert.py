@@ -26,6 +26,7 @@ class GeneBERT(nn.Module):
         T, rows of a matrix.
     """
 
+    composition_mean: torch.Tensor
     row_mean: torch.Tensor
     row_std: torch.Tensor
 
@@ -37,26 +38,29 @@ class GeneBERT(nn.Module):
         self.sequence_encoder = SequenceEncoder(settings.sequence, self.tokenizer.size)
         self.region_encoder = RegionEncoder(settings.region, motifs)
         channels = self.region_encoder.norm.normalized_shape[0]
-        # The direct path: what the focal region itself holds need not pass through the windows.
-        self.focal_path = nn.Linear(motifs, channels)
+        # Direct paths into the shared space: what a linear model would use (k-mer composition, the focal
+        # column) need not pass through layers that have first to learn to hand it on.
+        self.composition_path = nn.Linear(4**self.tokenizer.k, settings.projection, bias=False)
+        self.focal_path = nn.Linear(motifs, settings.projection)
         self.masked_sequence_head = MaskedSequenceHead(width, self.tokenizer.size)
         self.masked_region_head = MaskedRegionHead(channels, self.region_encoder.block)
         self.sequence_projection = nn.Linear(width, settings.projection)
         self.region_projection = nn.Linear(channels, settings.projection)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / INITIAL_TEMPERATURE)))
+        self.register_buffer("composition_mean", torch.zeros(4**self.tokenizer.k))
         self.register_buffer("row_mean", torch.zeros(motifs))
         self.register_buffer("row_std", torch.ones(motifs))
         self.apply(_initialise)
 
     @property
     def sequence_width(self) -> int:
-        """Size of the pooled sequence features."""
-        return self.settings.sequence.width
+        """Size of the sequence features."""
+        return self.settings.sequence.width + self.settings.projection
 
     @property
     def region_width(self) -> int:
-        """Size of the pooled region features."""
-        return self.focal_path.out_features
+        """Size of the region features."""
+        return self.region_projection.in_features + self.settings.projection
 
     def standardise(self, matrix: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         """Return [B, T, R] in standard deviations of each motif; zero in absent columns."""
@@ -64,26 +68,30 @@ class GeneBERT(nn.Module):
         return scaled * present[:, None]
 
     def pool_sequence(self, hidden: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        """Return the mean hidden vector of the k-mer tokens, [B, width]."""
-        kmers = (ids >= len(SPECIAL)) | (ids == SPECIAL.index("[MASK]"))
+        """Return the mean hidden vector of the k-mers and their composition's path, [B, width].
+
+        ``ids`` are those before masking: the composition never reaches the prediction of a token.
+        """
+        kmers = ids >= len(SPECIAL)
         weight = kmers / kmers.sum(1, keepdim=True).clamp(min=1)
-        return torch.einsum("bl,blw->bw", weight.to(hidden.dtype), hidden)
+        pooled = torch.einsum("bl,blw->bw", weight.to(hidden.dtype), hidden)
+        composition = self.tokenizer.composition(ids) - self.composition_mean
+        return torch.cat([pooled, self.composition_path(composition)], dim=-1)
 
     def pool_region(
         self, encoded: torch.Tensor, valid: torch.Tensor, focal: torch.Tensor
     ) -> torch.Tensor:
-        """Return the mean encoded block plus the direct path of the focal column, [B, channels].
+        """Return the mean encoded block and the focal column's path, [B, width].
 
-        ``focal`` is the standardised focal column [B, T].
+        ``focal`` is the standardised focal column [B, T] before masking: it never reaches the
+        reconstruction of a block.
         """
         weight = valid / valid.sum((1, 2), keepdim=True).clamp(min=1)
         pooled = torch.einsum("bhw,bhwc->bc", weight.to(encoded.dtype), encoded)
-        return pooled + self.focal_path(focal)
+        return torch.cat([pooled, self.focal_path(focal)], dim=-1)
 
-    def sequence_features(
-        self, codes: torch.Tensor, mask: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Return pooled features [B, width] of base codes uint8 [B, length].
+    def sequence_features(self, codes: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Return features [B, sequence_width] of base codes uint8 [B, length].
 
         ``mask``, bool [B, tokens], is false at padding; None where there is none.
         """
@@ -91,16 +99,23 @@ class GeneBERT(nn.Module):
         return self.pool_sequence(self.sequence_encoder(ids, mask), ids)
 
     def region_features(self, matrix: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-        """Return pooled features [B, channels] of matrices [B, T, R] as scattered."""
+        """Return features [B, region_width] of matrices [B, T, R] as scattered."""
         scaled = self.standardise(matrix, present)
         encoded, valid = self.region_encoder(scaled, present)
         return self.pool_region(encoded, valid, scaled[:, :, scaled.shape[2] // 2])
 
     def similarity(self, sequence: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
-        """Return scaled cosine similarities [..., B, B] of pooled features [..., B, ·]."""
-        left = F.normalize(self.sequence_projection(sequence), dim=-1)
-        right = F.normalize(self.region_projection(region), dim=-1)
+        """Return scaled cosine similarities [..., B, B] of features [..., B, width]."""
+        left = _shared(sequence, self.sequence_projection)
+        right = _shared(region, self.region_projection)
         return left @ right.transpose(-1, -2) * self.log_scale.exp().clamp(max=100)
+
+
+def _shared(features: torch.Tensor, projection: nn.Linear) -> torch.Tensor:
+    encoded, direct = features.split(
+        [projection.in_features, features.shape[-1] - projection.in_features], dim=-1
+    )
+    return F.normalize(projection(encoded) + direct, dim=-1)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -56,9 +56,7 @@ class WindowAttention(nn.Module):
         right = columns[:, None] - columns + self.window[1] - 1
         return self.bias[down * (2 * self.window[1] - 1) + right].permute(2, 0, 1)
 
-    def forward(
-        self, x: torch.Tensor, height: int, width: int, visible: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, height: int, width: int, visible: torch.Tensor) -> torch.Tensor:
         """Attend within windows [B, N, height · width, C]; ``visible`` bool [B | 1, N, S | 1, S]."""
         batch, number, size, channels = x.shape
         q, k, v = self.qkv(x).view(batch, number, size, 3, self.heads, -1).permute(3, 0, 1, 4, 2, 5)
@@ -108,9 +106,7 @@ class Block(nn.Module):
         return x[:, :rows, :columns]
 
 
-def _areas(
-    rows: int, columns: int, height: int, width: int, down: int, right: int
-) -> torch.Tensor:
+def _areas(rows: int, columns: int, height: int, width: int, down: int, right: int) -> torch.Tensor:
     """Number the parts of a rolled image that were apart before: they may not see one another."""
     row, column = torch.zeros(rows, dtype=torch.long), torch.zeros(columns, dtype=torch.long)
     for axis, size, window, shift in ((row, rows, height, down), (column, columns, width, right)):
@@ -162,16 +158,11 @@ class RegionEncoder(nn.Module):
         self.focal_mark = nn.Parameter(torch.zeros(width))
         self.stages = nn.ModuleList(
             nn.ModuleList(
-                Block(width * 2**stage, heads, window, shifted=bool(index % 2))
-                for index in range(depth)
+                Block(width * 2**stage, heads, window, shifted=bool(index % 2)) for index in range(depth)
             )
-            for stage, (depth, heads) in enumerate(
-                zip(settings.depths, settings.heads, strict=True)
-            )
+            for stage, (depth, heads) in enumerate(zip(settings.depths, settings.heads, strict=True))
         )
-        self.merges = nn.ModuleList(
-            Merge(width * 2**stage) for stage in range(len(settings.depths) - 1)
-        )
+        self.merges = nn.ModuleList(Merge(width * 2**stage) for stage in range(len(settings.depths) - 1))
         self.norm = nn.LayerNorm(width * 2 ** (len(settings.depths) - 1), eps=EPSILON)
 
     @property

@@ -42,8 +42,8 @@ def read_jaspar(path: str | Path) -> list[Motif]:
         an id given twice, no motif at all.
     """
     motifs: list[Motif] = []
-    header, rows = "", []
-    started = 0
+    header, started = "", 0
+    rows: list[list[float]] = []
     for number, line in read_lines(path):
         if not line.strip():
             continue

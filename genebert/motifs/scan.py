@@ -62,9 +62,11 @@ class Scanner:
         if max(map(len, sequences), default=0) > 65535:
             raise GenebertError("a sequence is longer than 65535 bp", "scan shorter windows")
         blocks = [self._scan_block(sequences, block) for block in _blocks(sequences)]
-        columns = [np.concatenate(column) for column in zip(*blocks, strict=True)] if blocks else [
-            np.empty(0, dtype) for dtype in (np.int64, np.uint16, np.uint16, np.int8, np.float16)
-        ]
+        columns = (
+            [np.concatenate(column) for column in zip(*blocks, strict=True)]
+            if blocks
+            else [np.empty(0, dtype) for dtype in (np.int64, np.uint16, np.uint16, np.int8, np.float16)]
+        )
         return Hits(*columns)
 
     def _scan_block(self, sequences: Sequence[str], block: range) -> Hits:
@@ -122,7 +124,12 @@ def chunk_bounds(regions: int, chunk: int, chunks: int) -> tuple[int, int]:
 
 
 def scan_chunk(
-    fasta: str | Path, regions: str | Path, table: MotifTable, chunk: int, chunks: int, out: str | Path
+    fasta: str | Path,
+    regions: str | Path,
+    table: MotifTable,
+    chunk: int,
+    chunks: int,
+    out: str | Path,
 ) -> str:
     """Scan one chunk of the catalogue and write its hits as Parquet; return a line on them."""
     catalogue = pq.read_table(regions).to_pandas()

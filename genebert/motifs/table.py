@@ -175,14 +175,10 @@ def write_motif_table(
     out: str | Path,
 ) -> str:
     """Read a motif file, score its motifs, write the table as Parquet; return a line on it."""
-    table = score_motifs(
-        read_jaspar(motif_file), background, pseudocount, p_value, max_realised_p
-    )
+    table = score_motifs(read_jaspar(motif_file), background, pseudocount, p_value, max_realised_p)
     rows = table.motifs + table.dropped
     columns = {
-        "row": pa.array(
-            [*range(len(table.motifs)), *[None] * len(table.dropped)], pa.uint16()
-        ),
+        "row": pa.array([*range(len(table.motifs)), *[None] * len(table.dropped)], pa.uint16()),
         "matrix_id": [m.matrix_id for m in rows],
         "name": [m.name for m in rows],
         "length": pa.array([m.log_odds.shape[1] for m in rows], pa.uint16()),

@@ -74,12 +74,13 @@ def pretrain(
     mean, std = row_statistics(corpus)
     model.row_mean.copy_(torch.from_numpy(mean))
     model.row_std.copy_(torch.from_numpy(std))
+    model.composition_mean.copy_(mean_composition(model, corpus))
     model.to(device)
 
     rows: list[tuple[int, str, str, float]] = []
     evaluation = _batches(held_out, settings, variant)
     if variant.matching:
-        top1 = _linear_baseline(corpus, mean, std, evaluation)
+        top1 = _linear_baseline(corpus, mean, std, evaluation, settings.matching_group)
         rows.append((0, "validation", "matching_linear_top1", top1))
     if variant.trained:
         rows += _train(model, train, evaluation, settings, variant, seed)
@@ -122,13 +123,9 @@ def _train(
 
     progress = Progress(range(settings.steps), "pre-training")
     for step in progress:
-        batch = views.batch(
-            seed, step, indices, augment=True, shuffled=variant.matrices == "shuffled"
-        )
+        batch = views.batch(seed, step, indices, augment=True, shuffled=variant.matrices == "shuffled")
         model.train()
-        rate = learning_rate(
-            step, settings.steps, settings.warmup_steps, settings.learning_rate
-        )
+        rate = learning_rate(step, settings.steps, settings.warmup_steps, settings.learning_rate)
         set_rate(optimiser, rate)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             outcomes = run_objectives(
@@ -168,9 +165,7 @@ def evaluate(
     sums: dict[str, Outcome] = {}
     passes = [variant.model_copy(update={"matching": 0.0})] if _reconstructs(variant) else []
     if variant.matching:
-        passes.append(
-            variant.model_copy(update={"masked_sequence": 0.0, "masked_region": 0.0})
-        )
+        passes.append(variant.model_copy(update={"masked_sequence": 0.0, "masked_region": 0.0}))
     for batch in batches:
         for objectives in passes:
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
@@ -199,6 +194,13 @@ def row_statistics(corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
     return mean.astype(np.float32), np.where(std > 1e-6, std, 1).astype(np.float32)
 
 
+def mean_composition(model: GeneBERT, corpus: Corpus) -> torch.Tensor:
+    """Return the mean k-mer composition of the training regions, float32 [4^k]."""
+    codes = torch.from_numpy(corpus.sequence[corpus.in_split("train")])
+    parts = [model.tokenizer.composition(model.tokenizer(part)).sum(0) for part in codes.split(1024)]
+    return torch.stack(parts).sum(0) / len(codes)
+
+
 def _batches(views: Views, settings: Settings, variant: Variant) -> list[Batch]:
     group = settings.matching_group
     size = max(group, min(settings.batch_size, settings.evaluation_views) // group * group)
@@ -206,9 +208,7 @@ def _batches(views: Views, settings: Settings, variant: Variant) -> list[Batch]:
 
     def draw() -> Iterator[Batch]:
         for start in range(0, settings.evaluation_views, size):
-            indices = torch.arange(
-                start, min(start + size, settings.evaluation_views), device=device
-            )
+            indices = torch.arange(start, min(start + size, settings.evaluation_views), device=device)
             yield views.batch(
                 EVALUATION_SEED,
                 0,
@@ -221,7 +221,7 @@ def _batches(views: Views, settings: Settings, variant: Variant) -> list[Batch]:
 
 
 def _linear_baseline(
-    corpus: Corpus, mean: np.ndarray, std: np.ndarray, batches: list[Batch]
+    corpus: Corpus, mean: np.ndarray, std: np.ndarray, batches: list[Batch], group: int
 ) -> float:
     regions = np.flatnonzero(corpus.in_split("train"))
     regions = regions[:: -(-len(regions) // BASELINE_REGIONS)]
@@ -234,13 +234,11 @@ def _linear_baseline(
         (torch.cat([b.matrix[:, :, b.matrix.shape[2] // 2] for b in batches]).cpu().numpy() - mean)
         / std,
         focal,
-        group=len(batches[0].focal),
+        group=group,
     )
 
 
-def _focal_rows(
-    hits: HitColumns, regions: np.ndarray, mean: np.ndarray, std: np.ndarray
-) -> np.ndarray:
+def _focal_rows(hits: HitColumns, regions: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
     dense = hits.dense(torch.from_numpy(regions)[:, None])[:, :, 0].numpy()
     return (dense - mean) / std
 

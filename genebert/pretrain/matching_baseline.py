@@ -1,9 +1,7 @@
 """What a linear map can do on `matching`: the figure that the network is held against."""
 
 import numpy as np
-import torch
 
-from genebert.corpus.sample import HitColumns, Views
 from genebert.sequence.codes import PADDING
 
 K = 6

@@ -22,7 +22,7 @@ class Outcome(NamedTuple):
     ----------
     loss
         Summed loss, with gradients.
-    count
+    number
         What the loss is divided by: tokens, cells or samples.
     score
         Sum whose meaning differs: tokens right, squared deviation of the targets from the mean of
@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
     """
 
     loss: torch.Tensor
-    count: torch.Tensor
+    number: torch.Tensor
     score: torch.Tensor
     chance: torch.Tensor
 
@@ -71,7 +71,7 @@ def run_objectives(
         if blocks is not None:
             outcomes["masked_region"] = masked_region(model, encoded, matrix, batch.present, blocks)
     if variant.matching:
-        sequence = model.pool_sequence(hidden, shown)
+        sequence = model.pool_sequence(hidden, ids)
         region = model.pool_region(encoded, valid, matrix[:, :, matrix.shape[2] // 2])
         outcomes["matching"] = matching(model, sequence, region, batch.focal, group)
     return outcomes
@@ -144,7 +144,7 @@ def matching(
 def total_loss(outcomes: dict[str, Outcome], variant: Variant) -> torch.Tensor:
     """Return the weighted sum of the mean losses."""
     terms = [
-        getattr(variant, name) * outcome.loss / outcome.count.clamp(min=1)
+        getattr(variant, name) * outcome.loss / outcome.number.clamp(min=1)
         for name, outcome in outcomes.items()
     ]
     return torch.stack(terms).sum()
@@ -152,17 +152,17 @@ def total_loss(outcomes: dict[str, Outcome], variant: Variant) -> torch.Tensor:
 
 def readable(name: str, outcome: Outcome) -> dict[str, float]:
     """Return what a person can judge an objective by."""
-    loss, count = float(outcome.loss), max(float(outcome.count), 1.0)
+    loss, number = float(outcome.loss), max(float(outcome.number), 1.0)
     score, chance = float(outcome.score), float(outcome.chance)
-    figures = {f"{name}_loss": loss / count}
+    figures = {f"{name}_loss": loss / number}
     if name == "masked_sequence":
-        figures["masked_sequence_accuracy"] = score / count
-        figures["masked_sequence_perplexity"] = float(torch.tensor(loss / count).exp())
+        figures["masked_sequence_accuracy"] = score / number
+        figures["masked_sequence_perplexity"] = float(torch.tensor(loss / number).exp())
     elif name == "masked_region":
         figures["masked_region_r2"] = 1 - loss / score if score > 0 else float("nan")
     else:
-        figures["matching_top1"] = score / count
-        figures["matching_chance"] = chance / count
+        figures["matching_top1"] = score / number
+        figures["matching_chance"] = chance / number
     return figures
 
 

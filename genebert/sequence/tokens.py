@@ -53,3 +53,20 @@ class KmerTokenizer:
         ids[:, 1:-1] = kmers
         ids.scatter_(1, (kmers != PAD).sum(1, keepdim=True) + 1, SEP)
         return ids
+
+    def composition(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return float32 [B, 4^k]: k-mer counts of both strands, over the root of their number."""
+        kmers = (ids - len(SPECIAL)).clamp(min=0)
+        counts = torch.zeros(len(ids), 4**self.k, device=ids.device)
+        counts.scatter_add_(1, kmers, (ids >= len(SPECIAL)).float())
+        number = counts.sum(1, keepdim=True).clamp(min=1)
+        return (counts + counts[:, self._other_strand(ids.device)]) / (2 * number) ** 0.5
+
+    def _other_strand(self, device: torch.device) -> torch.Tensor:
+        """Return int64 [4^k], the index of each k-mer's reverse complement."""
+        index = torch.arange(4**self.k, device=device)
+        other = torch.zeros_like(index)
+        for _ in range(self.k):
+            other = other * 4 + (index % 4 ^ 1)  # A, T, C, G are 0 to 3: complements differ in one bit
+            index = index // 4
+        return other

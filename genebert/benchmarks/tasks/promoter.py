@@ -134,9 +134,7 @@ def promoter_windows(settings: Settings, name: str, lengths: Mapping[str, int]) 
         )
     forward = bed["strand"] == "+"
     bed["start"], bed["end"] = (
-        np.where(
-            forward, bed["start"] - settings.upstream, bed["end"] - 1 - settings.downstream
-        ),
+        np.where(forward, bed["start"] - settings.upstream, bed["end"] - 1 - settings.downstream),
         np.where(forward, bed["start"] + settings.downstream + 1, bed["end"] + settings.upstream),
     )
     inside = (bed["start"] >= 0) & (bed["end"] <= bed["chrom"].map(lengths))
@@ -187,7 +185,11 @@ def draw_negatives(
         )
         for row, place in zip(rows, places, strict=True):
             if place is not None:
-                negatives.loc[row, ["chrom", "start", "end"]] = [place.chrom, place.start, place.end]
+                negatives.loc[row, ["chrom", "start", "end"]] = [
+                    place.chrom,
+                    place.start,
+                    place.end,
+                ]
     return negatives
 
 

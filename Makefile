@@ -1,0 +1,41 @@
+# make demo   everything, real data, no network data, no GPU, minutes
+# make test   the test suite
+# Both set up .venv with the pinned packages of envs/requirements.lock first, and bedtools where missing.
+
+PYTHON ?= python3
+CORES ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
+PYTEST ?=
+
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test lint format lock forms clean
+
+demo: $(INSTALLED)
+	@$(VENV)/bin/snakemake --cores $(CORES) --configfile config/demo.yaml
+	@printf '\ntable:   results/demo/benchmarks/summary.md\nreport:  results/demo/report.html (open it in a browser)\n'
+
+test: $(INSTALLED)
+	@$(VENV)/bin/python -m pytest $(PYTEST)
+
+lint: $(INSTALLED)
+	@$(VENV)/bin/python -m pytest tests/test_style.py
+
+format: $(INSTALLED)
+	@$(VENV)/bin/ruff check --fix -q genebert tests resources; $(VENV)/bin/ruff format -q genebert tests resources
+	@$(VENV)/bin/snakefmt -q workflow
+
+# The committed forms of the configuration, from genebert/config.py.
+forms: $(INSTALLED)
+	@$(VENV)/bin/python -m genebert.config_forms
+
+# A new lock: the newest packages that the ranges of pyproject.toml allow, as installed and tested.
+lock:
+	@PYTHON=$(PYTHON) envs/lock.sh
+
+clean:
+	@rm -rf $(VENV) .snakemake results/demo
+
+$(INSTALLED): envs/requirements.lock pyproject.toml envs/setup.sh
+	@PYTHON=$(PYTHON) envs/setup.sh $(VENV)
+	@touch $@

@@ -1,0 +1,204 @@
+"""One self-contained HTML page of a results folder."""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from genebert import __version__
+from genebert.corpus.read import Corpus, read_corpus
+from genebert.files import open_text_for_writing
+from genebert.genome import SPLITS
+from genebert.motifs.table import read_motif_table
+from genebert.report import plots
+from genebert.report.tables import BINARY, verdict
+
+# Stages in the order of the flow: name, what it makes, prefix of its timing files.
+STAGES = (
+    ("index_genome", "genome and index"),
+    ("preflight", "every input checked"),
+    ("peaks", "clean peaks a sample"),
+    ("regions", "catalogue, accessibility"),
+    ("motifs", "order and thresholds"),
+    ("scan_motifs", "hits, both strands"),
+    ("corpus", "Parquet parts, manifest"),
+    ("pretrain", "weights a variant and seed"),
+    ("task", "examples a task"),
+    ("benchmark", "predictions, metrics"),
+    ("summary", "this page's table"),
+)
+LOCUS_COLUMNS = 32
+
+
+def write_report(results: Path, title: str, block_bp: int, out: str | Path) -> str:
+    """Write the page; return a line on it.
+
+    Parameters
+    ----------
+    results
+        Folder of a finished run.
+    title
+        Name of the dataset.
+    block_bp
+        Length of a bootstrap block in bp.
+    out
+        HTML file.
+    """
+    corpus = read_corpus(results / "corpus")
+    manifest = json.loads((results / "corpus/manifest.json").read_text())
+    motifs = read_motif_table(results / "motifs/motifs.parquet")
+    summary = pd.read_csv(results / "benchmarks/summary.tsv", sep="\t")
+    histories = read_histories(results / "pretrain")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("genebert.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    locus, matrix = draw_locus(corpus)
+    page = environment.get_template("page.html").render(
+        title=title,
+        version=__version__,
+        stages=stage_rows(results / "logs/benchmarks"),
+        inputs=read_inputs(results / "reference/preflight.tsv"),
+        manifest=manifest,
+        metadata=corpus.metadata,
+        dropped=motifs.dropped,
+        short=sum(m.realised_p > motifs.p_value * (1 + 1e-9) for m in motifs.motifs),
+        p_value=motifs.p_value,
+        statistics=draw_statistics(corpus, results / "corpus", manifest),
+        locus=locus,
+        matrix=matrix,
+        curves=plots.pretraining(histories) if histories else "",
+        pretraining=final_figures(histories),
+        tasks=[
+            {
+                "name": task,
+                "verdict": verdict(int(rows["blocks"].iloc[0]), block_bp),
+                "rows": rows.to_dict("records"),
+                "figure": plots.benchmark(str(task), test_predictions(results, str(task), rows)),
+            }
+            for task, rows in summary.groupby("task", sort=False)
+        ],
+        metrics=BINARY,
+    )
+    with open_text_for_writing(out) as text:
+        text.write(page)
+    return f"{len(page) / 1e6:.1f} MB"
+
+
+def stage_rows(folder: Path) -> list[dict[str, Any]]:
+    """Return name, product, jobs, seconds and peak memory of each stage, as far as measured."""
+    rows = []
+    for name, product in STAGES:
+        measured = [pd.read_csv(path, sep="\t") for path in sorted(folder.glob(f"{name}.*tsv"))]
+        row: dict[str, Any] = {"name": name, "product": product, "jobs": len(measured)}
+        if measured:
+            table = pd.concat(measured)
+            row["seconds"] = float(table["s"].sum())
+            memory = pd.to_numeric(table["max_rss"], errors="coerce").max()
+            row["memory"] = None if pd.isna(memory) else float(memory)
+        rows.append(row)
+    return rows
+
+
+def read_inputs(path: Path) -> list[dict[str, str]]:
+    """Return the rows that preflight wrote."""
+    with path.open(newline="") as text:
+        return list(csv.DictReader(text, delimiter="\t"))
+
+
+def read_histories(folder: Path) -> dict[tuple[str, int], pd.DataFrame]:
+    """Return the history of every variant and seed that took a step."""
+    histories = {}
+    for path in sorted(folder.glob("*/seed*/history.tsv")):
+        history = pd.read_csv(path, sep="\t")
+        if (history["step"] > 0).any():
+            seed = int(path.parent.name.removeprefix("seed"))
+            histories[path.parent.parent.name, seed] = history
+    return histories
+
+
+def final_figures(
+    histories: Mapping[tuple[str, int], pd.DataFrame],
+) -> list[dict[str, Any]]:
+    """Return the last held-out figures of each variant, means over seeds."""
+    tables = []
+    for (variant, seed), history in histories.items():
+        held = history[history["split"] == "validation"]
+        last = held.groupby("metric")["value"].last()
+        tables.append(pd.DataFrame({"variant": variant, "seed": seed, **last}, index=[0]))
+    if not tables:
+        return []
+    means = pd.concat(tables).drop(columns="seed").groupby("variant", sort=False).mean()
+    return [{"variant": variant, **row} for variant, row in means.to_dict("index").items()]
+
+
+def draw_statistics(corpus: Corpus, folder: Path, manifest: Mapping[str, Any]) -> str:
+    """Draw what the corpus holds."""
+    region = np.repeat(np.arange(corpus.regions), np.diff(corpus.open_offsets))
+    counts = pd.DataFrame(
+        {
+            split: np.bincount(
+                corpus.open_cell_type[corpus.in_split(split)[region]],
+                minlength=len(corpus.metadata.cell_types),
+            )
+            for split in SPLITS
+        },
+        index=corpus.metadata.cell_types,
+    )
+    hits = np.concatenate(
+        [
+            np.array([len(row) for row in pq.read_table(folder / part["part"])["motif"]], int)
+            for part in manifest["parts"]
+        ]
+    )
+    return plots.corpus_statistics(counts, hits, np.diff(corpus.hit_offsets))
+
+
+def draw_locus(corpus: Corpus) -> tuple[str, str]:
+    """Draw the matrix of the densest training locus of the cell type with most regions.
+
+    Returns
+    -------
+    tuple
+        What it is, and its figure.
+    """
+    training = corpus.in_split("train")
+    region = np.repeat(np.arange(corpus.regions), np.diff(corpus.open_offsets))
+    kept = training[region]
+    most = int(np.bincount(corpus.open_cell_type[kept]).argmax())
+    rows = region[kept & (corpus.open_cell_type == most)]
+    rows = rows[corpus.chrom[rows] == corpus.chrom[rows[0]]]
+    width = min(LOCUS_COLUMNS, len(rows))
+    spans = corpus.start[rows[width - 1 :]] - corpus.start[rows[: len(rows) - width + 1]]
+    first = int(spans.argmin())
+    rows = rows[first : first + width]
+    dense = np.zeros((len(corpus.metadata.motifs), width), dtype=np.float32)
+    for column, row in enumerate(rows):
+        hits = slice(corpus.hit_offsets[row], corpus.hit_offsets[row + 1])
+        dense[corpus.hit_motif[hits], column] = corpus.hit_score[hits]
+    names = [f"{corpus.start[row]:,}" for row in rows]
+    cell_type = corpus.metadata.cell_types[most]
+    end = corpus.start[rows[-1]] + corpus.metadata.width
+    what = (
+        f"{corpus.chrom[rows[0]]}:{corpus.start[rows[0]]:,}-{end:,}, the {width} regions open in "
+        f"{cell_type} that lie closest together among training regions; starts in bp (0-based)"
+    )
+    return what, plots.matrix(dense, corpus.metadata.motifs, names, width // 2)
+
+
+def test_predictions(results: Path, task: str, rows: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
+    """Return the test predictions of each model, one table a seed."""
+    found: dict[str, list[pd.DataFrame]] = {}
+    for model in rows["model"]:
+        for path in sorted((results / "benchmarks" / task / model).glob("seed*/predictions.parquet")):
+            predictions = pd.read_parquet(path)
+            found.setdefault(model, []).append(predictions[predictions["split"] == "test"])
+    return found

@@ -1,0 +1,202 @@
+"""Small made-up corpora and tiny networks: what the tests of the model's side share."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from genebert.config import Model as ModelSettings
+from genebert.config import RegionEncoder, SequenceEncoder
+from genebert.corpus.read import Corpus
+from genebert.corpus.schema import VERSION, Metadata, with_metadata
+from genebert.corpus.write import write_manifest
+from genebert.model.genebert import GeneBERT
+
+Segments = Sequence[tuple[str, str, int]]
+SPLITS = ("train", "validation", "test")
+SEGMENTS: Segments = (
+    ("chr1", "train", 30),
+    ("chr1", "validation", 10),
+    ("chr1", "train", 20),
+    ("chr1", "test", 20),
+    ("chr2", "train", 30),
+    ("chr2", "validation", 10),
+)
+CELL_TYPES = 4
+WORD = 6
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Small tensors: more threads only get in one another's way."""
+    torch.set_num_threads(1)
+
+
+def _other_strand(word: np.ndarray) -> np.ndarray:
+    return 3 - word[::-1]
+
+
+def _words(rng: np.random.Generator, number: int) -> list[np.ndarray]:
+    """Draw words of which none is another's reverse complement."""
+    words: dict[bytes, np.ndarray] = {}
+    while len(words) < number:
+        word = rng.integers(0, 4, WORD).astype(np.uint8)
+        if _other_strand(word).tobytes() not in words:
+            words[word.tobytes()] = word
+    return list(words.values())
+
+
+def _make_corpus(
+    segments: Segments = SEGMENTS,
+    motifs: int = 40,
+    width: int = 60,
+    hits: int = 5,
+    seed: int = 0,
+) -> Corpus:
+    """Make a corpus in which the sequence decides the hits: each motif's word is planted."""
+    rng = np.random.default_rng(seed)
+    words = _words(rng, motifs)
+    regions = sum(number for _, _, number in segments)
+    sequence = rng.integers(0, 4, (regions, width)).astype(np.uint8)
+    hit_motif, hit_score, open_in, signal = [], [], [], []
+    for row in sequence:
+        chosen = np.sort(rng.choice(motifs, hits, replace=False))
+        slots = rng.choice(width // WORD, hits, replace=False) * WORD
+        for motif, place in zip(chosen, slots, strict=True):
+            word = words[motif] if rng.random() < 0.5 else _other_strand(words[motif])
+            row[place : place + WORD] = word
+        hit_motif.append(chosen)
+        hit_score.append(rng.uniform(0.7, 1.0, hits).astype(np.float16).astype(np.float32))
+        cells = np.flatnonzero(rng.random(CELL_TYPES) < 0.6)
+        open_in.append(cells if len(cells) else np.array([0]))
+        signal.append(rng.random(len(open_in[-1])).astype(np.float32))
+    return Corpus(
+        metadata=Metadata(
+            version=VERSION,
+            genome="toy",
+            width=width,
+            motifs=[f"motif{m}" for m in range(motifs)],
+            motif_digest="0123456789abcdef",
+            thresholds=[1.0] * motifs,
+            realised_p=[1e-4] * motifs,
+            background=[0.25] * 4,
+            pseudocount=0.1,
+            cell_types=[f"cell{c}" for c in range(CELL_TYPES)],
+            inputs={},
+            packages={},
+        ),
+        chrom=np.array([chrom for chrom, _, n in segments for _ in range(n)], dtype=object),
+        start=np.arange(regions, dtype=np.int64) * 100,
+        split=np.array([SPLITS.index(s) for _, s, n in segments for _ in range(n)], np.int8),
+        sequence=sequence,
+        hit_offsets=np.arange(regions + 1, dtype=np.int64) * hits,
+        hit_motif=np.concatenate(hit_motif).astype(np.int64),
+        hit_score=np.concatenate(hit_score),
+        open_offsets=np.cumsum([0, *map(len, open_in)]).astype(np.int64),
+        open_cell_type=np.concatenate(open_in).astype(np.int64),
+        open_signal=np.concatenate(signal),
+    )
+
+
+def _write_corpus(corpus: Corpus, folder: Path, parts: int = 3) -> Path:
+    """Write a corpus as its contract says; every best hit is followed by a weaker one."""
+    folder.mkdir(parents=True)
+    paths = []
+    for number, rows in enumerate(np.array_split(np.arange(corpus.regions), parts)):
+        own = [range(corpus.hit_offsets[r], corpus.hit_offsets[r + 1]) for r in rows]
+        views = [slice(corpus.open_offsets[r], corpus.open_offsets[r + 1]) for r in rows]
+        score = corpus.hit_score.astype(np.float16)
+        table = pa.table(
+            {
+                "region_id": pa.array(rows, pa.uint32()),
+                "chrom": pa.array(corpus.chrom[rows], pa.string()),
+                "start": pa.array(corpus.start[rows], pa.int64()),
+                "end": pa.array(corpus.start[rows] + corpus.metadata.width, pa.int64()),
+                "split": pa.array([SPLITS[s] for s in corpus.split[rows]], pa.string()),
+                "sequence": pa.array(["".join("ACGTN"[c] for c in corpus.sequence[r]) for r in rows]),
+                "motif": pa.array(
+                    [np.repeat(corpus.hit_motif[list(h)], 2).astype(np.uint16) for h in own],
+                    pa.list_(pa.uint16()),
+                ),
+                "position": pa.array(
+                    [np.tile([3, 9], len(h)).astype(np.uint16) for h in own], pa.list_(pa.uint16())
+                ),
+                "strand": pa.array(
+                    [np.tile([1, -1], len(h)).astype(np.int8) for h in own], pa.list_(pa.int8())
+                ),
+                "score": pa.array(
+                    [
+                        np.stack([score[list(h)], score[list(h)] / 2], 1).reshape(-1)
+                        for h in own
+                    ],
+                    pa.list_(pa.float16()),
+                ),
+                "cell_type": pa.array(
+                    [corpus.open_cell_type[v].astype(np.uint16) for v in views],
+                    pa.list_(pa.uint16()),
+                ),
+                "signal": pa.array([corpus.open_signal[v] for v in views], pa.list_(pa.float32())),
+            },
+            schema=with_metadata(corpus.metadata),
+        )
+        paths.append(folder / f"part-{number}.parquet")
+        pq.write_table(table, paths[-1])
+    write_manifest(paths, folder / "manifest.json")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_corpus() -> Callable[..., Corpus]:
+    """Make a corpus of chosen segments, motifs and seed."""
+    return _make_corpus
+
+
+@pytest.fixture(scope="session")
+def synthetic_corpus() -> Corpus:
+    """120 regions on two contigs, three splits in six segments, 40 motifs, 4 cell types."""
+    return _make_corpus()
+
+
+@pytest.fixture(scope="session")
+def write_corpus() -> Callable[..., Path]:
+    """Write a corpus into a new folder as real Parquet parts with a manifest."""
+    return _write_corpus
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> ModelSettings:
+    """A network of a few thousand weights."""
+    return ModelSettings(
+        columns=5,
+        projection=32,
+        sequence=SequenceEncoder(
+            k=3, layers=1, width=16, heads=2, feedforward=32, positions=64, norm="pre"
+        ),
+        region=RegionEncoder(patch=[4, 1], window=[4, 2], width=16, depths=[1, 2], heads=[1, 2]),
+    )
+
+
+@pytest.fixture
+def tiny_model(tiny_settings: ModelSettings) -> GeneBERT:
+    """A network for the synthetic corpus, with fresh random weights."""
+    torch.manual_seed(0)
+    return GeneBERT(tiny_settings, 40)
+
+
+@pytest.fixture(scope="session")
+def randomise() -> Callable[[torch.nn.Module], torch.nn.Module]:
+    """Give every weight a value that matters, zeros and ones of initialisation included."""
+
+    def fill(module: torch.nn.Module, std: float = 0.2, seed: int = 0) -> torch.nn.Module:
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in module.parameters():
+                noise = torch.randn(parameter.shape, generator=generator) * std
+                parameter.add_(noise) if parameter.ndim == 1 else parameter.copy_(noise)
+        return module.eval()
+
+    return fill

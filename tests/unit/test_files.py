@@ -1,0 +1,133 @@
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genebert.errors import GenebertError
+from genebert.files import (
+    complete_or_absent,
+    digest_of,
+    open_text_for_writing,
+    read_lines,
+    sha256,
+    write_json,
+)
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), open_text_for_writing(tmp_path / "new/table.tsv") as out:
+        out.write("half")
+        raise RuntimeError
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_failed_write_keeps_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "table.tsv"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), complete_or_absent(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_final_name_appears_only_after_the_block(tmp_path: Path) -> None:
+    path = tmp_path / "table.tsv"
+    with complete_or_absent(path) as temporary:
+        temporary.write_text("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+
+
+def test_written_files_have_the_permissions_of_ordinary_ones(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_json(tmp_path / "a.json", 1)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o640
+
+
+def test_gzip_bytes_depend_on_the_content_only(tmp_path: Path) -> None:
+    for name in ("first.gz", "second.gz"):
+        with open_text_for_writing(tmp_path / name) as out:
+            out.write("a\tµ\n")
+    assert (tmp_path / "first.gz").read_bytes() == (tmp_path / "second.gz").read_bytes()
+    assert gzip.decompress((tmp_path / "first.gz").read_bytes()).decode() == "a\tµ\n"
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n")), max_size=20))
+def test_lines_are_read_back_numbered_from_one(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str]
+) -> None:
+    for name in ("a.txt", "a.txt.gz"):
+        path = tmp_path_factory.getbasetemp() / name
+        with open_text_for_writing(path) as out:
+            out.writelines(f"{line}\n" for line in lines)
+        assert list(read_lines(path)) == list(enumerate(lines, start=1))
+
+
+def test_windows_line_ends_are_stripped(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"one\r\ntwo")
+    assert list(read_lines(tmp_path / "a")) == [(1, "one"), (2, "two")]
+
+
+def test_gzip_is_known_by_its_content_not_its_name(tmp_path: Path) -> None:
+    (tmp_path / "plain.gz").write_text("text\n")
+    (tmp_path / "packed.txt").write_bytes(gzip.compress(b"text\n"))
+    assert list(read_lines(tmp_path / "plain.gz")) == list(read_lines(tmp_path / "packed.txt"))
+
+
+def _truncated() -> bytes:
+    return gzip.compress(os.urandom(5000))[:-1000]
+
+
+def _corrupt() -> bytes:
+    data = bytearray(gzip.compress(b"chr1\t1\t2\n" * 500))
+    data[-6] ^= 0xFF
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (_truncated(), "truncated or corrupt gzip"),
+        (_corrupt(), "truncated or corrupt gzip"),
+        (b"\x1f\x8b", "truncated or corrupt gzip"),
+        (b"chr1\t1\t2\nchr1\t\xff\xfe\n", "is not text (line 2)"),
+    ],
+)
+def test_damaged_files_are_refused_by_name(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "a.bed.gz"
+    path.write_bytes(content)
+    with pytest.raises(GenebertError) as error:
+        list(read_lines(path))
+    assert str(path) in str(error.value)
+    assert said in str(error.value) or "is not text" in str(error.value)
+
+
+def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(GenebertError, match="does not exist"):
+        list(read_lines(tmp_path / "absent"))
+    with pytest.raises(GenebertError, match="is a folder"):
+        list(read_lines(tmp_path))
+
+
+def test_sha256_equals_the_published_value_of_abc(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert sha256(tmp_path / "abc") == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
+
+
+def test_digest_ignores_the_order_of_keys_and_sees_values() -> None:
+    assert digest_of({"a": 1, "b": [2]}) == digest_of({"b": [2], "a": 1})
+    assert digest_of({"a": 1}) != digest_of({"a": 2})
+
+
+def test_an_error_reads_as_two_lines() -> None:
+    error = GenebertError("contig 'x' is unknown", "rename it", "peaks.bed line 3")
+    assert str(error) == "contig 'x' is unknown (peaks.bed line 3)\nfix: rename it"

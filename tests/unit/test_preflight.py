@@ -1,0 +1,75 @@
+import hashlib
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pandas as pd
+
+
+def test_valid_inputs_are_listed_with_counts_and_checksums(
+    world: SimpleNamespace, run_cli: Callable[..., SimpleNamespace]
+) -> None:
+    result = run_cli(*world.arguments())
+    assert result.code == 0
+    assert result.err == "6 inputs fit the genome (3 contigs)\n"
+    table = pd.read_csv(world.out, sep="\t").set_index("input")
+    assert table["records"].to_dict() == {
+        "one": 2,
+        "two": 2,
+        "blacklist": 1,
+        "promoter": 2,
+        "motifs": 3,
+    }
+    for path, checksum in zip(table["path"], table["sha256"], strict=True):
+        with open(path, "rb") as binary:  # noqa: PTH123
+            assert hashlib.sha256(binary.read()).hexdigest() == checksum
+
+
+def test_the_blacklist_is_optional(
+    world: SimpleNamespace, run_cli: Callable[..., SimpleNamespace]
+) -> None:
+    arguments = world.arguments()
+    at = arguments.index("--blacklist")
+    assert run_cli(*arguments[:at], *arguments[at + 2 :]).code == 0
+    assert "blacklist" not in world.out.read_text().split("one.narrowPeak")[0]
+
+
+def test_a_held_out_stretch_shorter_than_a_region_is_refused(
+    world: SimpleNamespace, refused: Callable[..., str]
+) -> None:
+    world.held_out["test"] = ["chrA:3000-3099"]
+    message = refused(*world.arguments())
+    assert "chrA:3000-3099 is shorter than a region (100 bp)" in message
+    assert "genome.split.test" in message
+
+
+def test_an_earlier_table_is_kept_when_an_input_is_refused(
+    world: SimpleNamespace, run_cli: Callable[..., SimpleNamespace]
+) -> None:
+    assert run_cli(*world.arguments()).code == 0
+    before = world.out.read_bytes()
+    world.motifs.write_text("")
+    assert run_cli(*world.arguments()).code == 1
+    assert world.out.read_bytes() == before
+
+
+def test_the_demo_passes(
+    demo: SimpleNamespace,
+    repository: object,
+    jaspar_file: object,
+    tmp_path: object,
+    run_cli: Callable[..., SimpleNamespace],
+    monkeypatch: object,
+) -> None:
+    monkeypatch.chdir(repository)  # type: ignore[attr-defined]
+    result = run_cli(
+        *("preflight", "--genome", demo.fasta, "--samples", "config/demo_samples.tsv"),
+        *("--motifs", jaspar_file, "--blacklist", demo.blacklist),
+        *("--validation", "chr20:42000000-44000000", "--test", "chr20:44000000-50000000"),
+        *("--width", 515, "--bed", "promoter", demo.tss, "as_is"),
+        *("--out", f"{tmp_path}/preflight.tsv"),
+    )
+    assert result.code == 0, result.err
+    table = pd.read_csv(f"{tmp_path}/preflight.tsv", sep="\t").set_index("input")
+    assert table.loc["motifs", "records"] == 1019
+    assert table.loc["promoter", "records"] == 368
+    assert len(table) == 15

@@ -1,0 +1,98 @@
+# Tasks, and one run for each task, model and seed: the path of a result is the query for it.
+
+RUN = f"{R}/benchmarks/{{task}}/{{model}}/seed{{seed}}"
+RUNS = expand(
+    RUN,
+    task=CONFIG.benchmarks.tasks,
+    model=CONFIG.benchmarks.models,
+    seed=CONFIG.seeds,
+)
+
+
+rule task_promoter:
+    input:
+        fasta=GENOME,
+        fai=f"{GENOME}.fai",
+        preflight=ancient(f"{R}/reference/preflight.tsv"),
+        tss=lambda wildcards: CONFIG.benchmarks.tasks[wildcards.task].tss,
+        regions=f"{R}/regions/regions.parquet",
+        accessibility=f"{R}/regions/accessibility.parquet",
+        motifs=f"{R}/motifs/motifs.parquet",
+    output:
+        f"{R}/benchmarks/{{task}}/dataset.parquet",
+    log:
+        f"{R}/logs/tasks/{{task}}.log",
+    benchmark:
+        f"{R}/logs/benchmarks/task.{{task}}.tsv"
+    conda:
+        "../../envs/genebert.yaml"
+    params:
+        settings=lambda wildcards: as_json(CONFIG.benchmarks.tasks[wildcards.task]),
+        held_out=HELD_OUT,
+        columns=CONFIG.model.columns,
+        version=STAGES["promoter"],
+    message:
+        "Building the examples of task {wildcards.task}"
+    shell:
+        "python -m genebert task-promoter --name {wildcards.task} --settings {params.settings:q}"
+        " --genome {input.fasta} {params.held_out} --regions {input.regions}"
+        " --accessibility {input.accessibility} --motifs {input.motifs}"
+        " --columns {params.columns} --out {output} 2> {log}"
+
+
+rule benchmark:
+    input:
+        dataset=f"{R}/benchmarks/{{task}}/dataset.parquet",
+        parts=expand(f"{R}/corpus/part-{{chunk}}.parquet", chunk=CHUNKS),
+        manifest=f"{R}/corpus/manifest.json",
+        weights=weights_of,
+    output:
+        predictions=f"{RUN}/predictions.parquet",
+        metrics=f"{RUN}/metrics.json",
+    log:
+        f"{R}/logs/benchmark/{{task}}.{{model}}.seed{{seed}}.log",
+    benchmark:
+        f"{R}/logs/benchmarks/benchmark.{{task}}.{{model}}.seed{{seed}}.tsv"
+    conda:
+        "../../envs/genebert.yaml"
+    threads: CONFIG.benchmarks.finetune.threads
+    params:
+        settings=as_json(CONFIG.benchmarks.finetune),
+        weights=lambda wildcards, input: (
+            f"--weights {Path(input.weights).parent}" if input.weights else ""
+        ),
+        corpus=lambda wildcards, input: Path(input.manifest).parent,
+        out=lambda wildcards, output: Path(output.metrics).parent,
+        version=STAGES["benchmark"],
+    message:
+        "Running {wildcards.model} on {wildcards.task}, seed {wildcards.seed}"
+    shell:
+        "python -m genebert benchmark --task {wildcards.task} --dataset {input.dataset}"
+        " --corpus {params.corpus} --model {wildcards.model} {params.weights}"
+        " --settings {params.settings:q} --seed {wildcards.seed} --out {params.out} 2> {log}"
+
+
+rule summary:
+    input:
+        predictions=[f"{run}/predictions.parquet" for run in RUNS],
+        metrics=[f"{run}/metrics.json" for run in RUNS],
+    output:
+        tsv=f"{R}/benchmarks/summary.tsv",
+        md=report(
+            f"{R}/benchmarks/summary.md",
+            category="Benchmarks",
+            caption="../report/summary.rst",
+        ),
+    log:
+        f"{R}/logs/summary.log",
+    conda:
+        "../../envs/genebert.yaml"
+    params:
+        runs=RUNS,
+        block_bp=CONFIG.benchmarks.block_bp,
+        version=STAGES["summary"],
+    message:
+        "Gathering all runs in one table"
+    shell:
+        "python -m genebert summary --runs {params.runs} --block-bp {params.block_bp}"
+        " --out {output.tsv} 2> {log}"

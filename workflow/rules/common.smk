@@ -1,0 +1,79 @@
+# What the rules share: the validated configuration, the samples, and paths made of both.
+import json
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+# The package beside this workflow is the one in use, whether or not it is installed.
+sys.path.insert(0, str(Path(workflow.basedir).parent))
+from genebert import config as configuration
+from genebert.errors import GenebertError
+from genebert.inputs.sheet import read_samples
+from genebert.versions import STAGES
+
+# Rules call `python -m genebert`: the interpreter that runs Snakemake, unless `--sdm conda` puts the
+# rule's own environment before it.
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
+)
+
+
+def or_explain(function, *arguments):
+    """Call; turn an error that a person can mend into Snakemake's own, without a traceback."""
+    try:
+        return function(*arguments)
+    except GenebertError as error:
+        raise WorkflowError(str(error)) from None
+
+
+CONFIG = or_explain(
+    configuration.validate, config, ", ".join(map(str, workflow.configfiles))
+)
+SAMPLES = {sample.sample: sample for sample in or_explain(read_samples, CONFIG.samples)}
+R = CONFIG.results_dir.rstrip("/")
+GENOME = f"{R}/reference/genome.fa"
+CHUNKS = [f"{chunk:04d}" for chunk in range(CONFIG.motifs.chunks)]
+HELD_OUT = (
+    f"--validation {' '.join(CONFIG.genome.split.validation)} "
+    f"--test {' '.join(CONFIG.genome.split.test)}"
+)
+
+
+wildcard_constraints:
+    sample="[A-Za-z0-9_.-]+",
+    chunk=r"\d{4}",
+    variant="[A-Za-z0-9_]+",
+    task="[A-Za-z0-9_]+",
+    model="[A-Za-z0-9_.]+",
+    seed=r"\d+",
+
+
+def as_json(section, **more):
+    """Return a section of the configuration as the text that a sub-command reads."""
+    return json.dumps({**section.model_dump(), **more}, sort_keys=True)
+
+
+def option(flag, value):
+    """Return ``flag value``, or nothing where there is no value."""
+    return "" if value is None else f"{flag} {value}"
+
+
+def existing(path):
+    """Return the path as a list of inputs, empty where there is none."""
+    return [] if path is None else [path]
+
+
+def pretrain_settings(wildcards):
+    """Return the settings of one variant: changing another one retrains nothing here."""
+    variant = CONFIG.pretrain.variants[wildcards.variant]
+    return as_json(CONFIG.pretrain, variants={wildcards.variant: variant.model_dump()})
+
+
+def weights_of(wildcards):
+    """Return the pre-trained weights that a model starts from, none for a baseline."""
+    if wildcards.model in configuration.Config.BASELINES:
+        return []
+    variant = wildcards.model.rpartition(".")[0]
+    return f"{R}/pretrain/{variant}/seed{wildcards.seed}/model/model.safetensors"

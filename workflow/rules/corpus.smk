@@ -1,0 +1,97 @@
+# Motif hits of every region, and the corpus: TF x region matrices in Parquet parts.
+
+
+rule motifs:
+    input:
+        preflight=ancient(f"{R}/reference/preflight.tsv"),
+        motifs=CONFIG.motifs.file,
+    output:
+        f"{R}/motifs/motifs.parquet",
+    log:
+        f"{R}/logs/motifs.log",
+    conda:
+        "../../envs/genebert.yaml"
+    params:
+        background=CONFIG.motifs.background,
+        pseudocount=CONFIG.motifs.pseudocount,
+        p_value=CONFIG.motifs.p_value,
+        max_realised_p=CONFIG.motifs.max_realised_p,
+        version=STAGES["motifs"],
+    message:
+        "Ordering motifs and finding their thresholds"
+    shell:
+        "python -m genebert motifs --file {input.motifs} --background {params.background}"
+        " --pseudocount {params.pseudocount} --p-value {params.p_value}"
+        " --max-realised-p {params.max_realised_p} --out {output} 2> {log}"
+
+
+rule scan_motifs:
+    input:
+        fasta=GENOME,
+        fai=f"{GENOME}.fai",
+        regions=f"{R}/regions/regions.parquet",
+        motifs=f"{R}/motifs/motifs.parquet",
+    output:
+        temp(f"{R}/motifs/chunk-{{chunk}}.parquet"),
+    log:
+        f"{R}/logs/scan_motifs/{{chunk}}.log",
+    benchmark:
+        f"{R}/logs/benchmarks/scan_motifs.{{chunk}}.tsv"
+    conda:
+        "../../envs/genebert.yaml"
+    params:
+        chunk=lambda wildcards: int(wildcards.chunk),
+        chunks=len(CHUNKS),
+        version=STAGES["scan"],
+    message:
+        "Scanning chunk {wildcards.chunk} of the regions for motifs"
+    shell:
+        "python -m genebert scan --genome {input.fasta} --regions {input.regions}"
+        " --motifs {input.motifs} --chunk {params.chunk} --chunks {params.chunks}"
+        " --out {output} 2> {log}"
+
+
+rule corpus:
+    input:
+        fasta=GENOME,
+        fai=f"{GENOME}.fai",
+        regions=f"{R}/regions/regions.parquet",
+        accessibility=f"{R}/regions/accessibility.parquet",
+        motifs=f"{R}/motifs/motifs.parquet",
+        hits=f"{R}/motifs/chunk-{{chunk}}.parquet",
+        checksums=ancient(f"{R}/reference/preflight.tsv"),
+    output:
+        f"{R}/corpus/part-{{chunk}}.parquet",
+    log:
+        f"{R}/logs/corpus/{{chunk}}.log",
+    conda:
+        "../../envs/genebert.yaml"
+    params:
+        genome=CONFIG.genome.name,
+        chunk=lambda wildcards: int(wildcards.chunk),
+        chunks=len(CHUNKS),
+        version=STAGES["corpus"],
+    message:
+        "Writing part {wildcards.chunk} of the corpus"
+    shell:
+        "python -m genebert corpus --genome {input.fasta} --genome-name {params.genome:q}"
+        " --regions {input.regions} --accessibility {input.accessibility}"
+        " --motifs {input.motifs} --hits {input.hits} --inputs {input.checksums}"
+        " --chunk {params.chunk} --chunks {params.chunks} --out {output} 2> {log}"
+
+
+rule manifest:
+    input:
+        expand(f"{R}/corpus/part-{{chunk}}.parquet", chunk=CHUNKS),
+    output:
+        f"{R}/corpus/manifest.json",
+    log:
+        f"{R}/logs/manifest.log",
+    conda:
+        "../../envs/genebert.yaml"
+    params:
+        version=STAGES["corpus"],
+    message:
+        "Checking the parts of the corpus against each other"
+    shell:
+        "python -m genebert manifest --parts {input} --out {output} 2> {log}"

@@ -1,0 +1,60 @@
+# Peaks of each sample, and the catalogue of regions.
+
+
+rule peaks:
+    input:
+        # Preflight only has to have passed: a change in one input reruns what reads that one.
+        preflight=ancient(f"{R}/reference/preflight.tsv"),
+        fasta=GENOME,
+        fai=f"{GENOME}.fai",
+        raw=lambda wildcards: SAMPLES[wildcards.sample].path,
+        blacklist=existing(CONFIG.genome.blacklist),
+    output:
+        f"{R}/peaks/{{sample}}.bed.gz",
+    log:
+        f"{R}/logs/peaks/{{sample}}.log",
+    conda:
+        "../../envs/genebert.yaml"
+    params:
+        row=lambda wildcards: [
+            SAMPLES[wildcards.sample].format,
+            SAMPLES[wildcards.sample].contig_style,
+        ],
+        sheet=CONFIG.samples,
+        blacklist=option("--blacklist", CONFIG.genome.blacklist),
+        version=STAGES["peaks"],
+    message:
+        "Cleaning the peaks of {wildcards.sample}"
+    shell:
+        "python -m genebert peaks --sample {wildcards.sample} --samples {params.sheet}"
+        " --genome {input.fasta} {params.blacklist} --out {output} 2> {log}"
+
+
+rule regions:
+    input:
+        peaks=expand(f"{R}/peaks/{{sample}}.bed.gz", sample=SAMPLES),
+        fasta=GENOME,
+        fai=f"{GENOME}.fai",
+    output:
+        regions=f"{R}/regions/regions.parquet",
+        accessibility=f"{R}/regions/accessibility.parquet",
+        peaks=f"{R}/regions/peaks.parquet",
+    log:
+        f"{R}/logs/regions.log",
+    benchmark:
+        f"{R}/logs/benchmarks/regions.tsv"
+    conda:
+        "../../envs/genebert.yaml"
+    params:
+        sheet=CONFIG.samples,
+        peaks=lambda wildcards, input: Path(input.peaks[0]).parent,
+        out=lambda wildcards, output: Path(output.regions).parent,
+        cell_types={name: sample.cell_type for name, sample in SAMPLES.items()},
+        width=CONFIG.regions.width,
+        held_out=HELD_OUT,
+        version=STAGES["regions"],
+    message:
+        "Joining the peaks of all samples into one catalogue of regions"
+    shell:
+        "python -m genebert regions --samples {params.sheet} --peaks {params.peaks}"
+        " --genome {input.fasta} {params.held_out} --width {params.width} --out {params.out} 2> {log}"

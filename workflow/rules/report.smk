@@ -1,0 +1,37 @@
+# One page to look at, offline.
+
+
+rule report:
+    input:
+        summary=f"{R}/benchmarks/summary.tsv",
+        predictions=[f"{run}/predictions.parquet" for run in RUNS],
+        parts=expand(f"{R}/corpus/part-{{chunk}}.parquet", chunk=CHUNKS),
+        manifest=f"{R}/corpus/manifest.json",
+        motifs=f"{R}/motifs/motifs.parquet",
+        history=expand(
+            f"{R}/pretrain/{{variant}}/seed{{seed}}/history.tsv",
+            variant=[
+                name for name, row in CONFIG.pretrain.variants.items() if row.trained
+            ],
+            seed=CONFIG.seeds,
+        ),
+    output:
+        report(
+            f"{R}/report.html",
+            category="Report",
+            caption="../report/page.rst",
+        ),
+    log:
+        f"{R}/logs/report.log",
+    conda:
+        "../../envs/genebert.yaml"
+    params:
+        results=lambda wildcards, output: Path(output[0]).parent,
+        title=CONFIG.genome.name,
+        block_bp=CONFIG.benchmarks.block_bp,
+        version=STAGES["report"],
+    message:
+        "Making the report"
+    shell:
+        "python -m genebert report --results {params.results} --title {params.title:q}"
+        " --block-bp {params.block_bp} --out {output} 2> {log}"
