@@ -3,7 +3,7 @@
 # Both set up .venv with the pinned packages of envs/requirements.lock first, and bedtools where missing.
 
 PYTHON ?= python3
-CORES ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
+CORES ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 3 ] && echo 3 || echo $$n)
 PYTEST ?=
 
 VENV := .venv

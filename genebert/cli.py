@@ -96,16 +96,21 @@ def _preflight(options: argparse.Namespace) -> str:
     from genebert.preflight import preflight
 
     return preflight(
-        fai=f"{options.genome}.fai",
+        fasta=options.genome,
         samples=options.samples,
         motifs=options.motifs,
         blacklist=options.blacklist,
         validation=options.validation,
         test=options.test,
         width=options.width,
-        beds=[tuple(bed) for bed in options.bed],
         out=options.out,
     )
+
+
+def _preflight_task(options: argparse.Namespace) -> str:
+    from genebert.preflight import preflight_task
+
+    return preflight_task(options.genome, options.name, options.bed, options.contig_style, options.out)
 
 
 def _peaks(options: argparse.Namespace) -> str:
@@ -291,7 +296,7 @@ STAGES: dict[str, tuple[Stage, str, dict[str, dict[str, Any]]]] = {
     ),
     "preflight": (
         _preflight,
-        "check every input against the genome before any work starts",
+        "check every input of the corpus against the genome before any work starts",
         {
             **_GENOME,
             **_SAMPLES,
@@ -299,13 +304,17 @@ STAGES: dict[str, tuple[Stage, str, dict[str, dict[str, Any]]]] = {
             **_BLACKLIST,
             **_HELD_OUT,
             **_WIDTH,
-            "--bed": {
-                "nargs": 3,
-                "action": "append",
-                "default": [],
-                "metavar": ("NAME", "PATH", "STYLE"),
-                "help": "BED6 of a task and its contig style; may be repeated",
-            },
+            **_OUT,
+        },
+    ),
+    "preflight-task": (
+        _preflight_task,
+        "check the intervals of a task against the genome",
+        {
+            **_GENOME,
+            "--name": _needed("name of the task"),
+            "--bed": _needed("BED6 of the task"),
+            "--contig-style": _needed("as_is, ucsc or ensembl", choices=["as_is", "ucsc", "ensembl"]),
             **_OUT,
         },
     ),

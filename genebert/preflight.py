@@ -6,36 +6,35 @@ from pathlib import Path
 from genebert.errors import GenebertError
 from genebert.files import open_text_for_writing, sha256
 from genebert.genome import read_lengths, rename_contig, split_segments
-from genebert.inputs.peaks import check_in_genome, clean_blacklist, read_bed, read_peaks
+from genebert.inputs.peaks import check_in_genome, read_blacklist, read_bed, read_peaks
 from genebert.inputs.sheet import read_samples
 from genebert.motifs.jaspar import read_jaspar
 
+Row = tuple[str, str | Path, int]
+
 
 def preflight(
-    fai: str | Path,
+    fasta: str | Path,
     samples: str | Path,
     motifs: str | Path,
     blacklist: str | Path | None,
     validation: Sequence[str],
     test: Sequence[str],
     width: int,
-    beds: Sequence[tuple[str, str, str]],
     out: str | Path,
 ) -> str:
-    """Read every input once, in full, and write what was found as a table.
+    """Read every input of the corpus once, in full, and write what was found as a table.
 
     Parameters
     ----------
-    fai
-        Index of the genome.
+    fasta
+        Indexed genome.
     samples, motifs, blacklist
         The sheet, the motif file and the optional blacklist.
     validation, test
         The held-out contigs or intervals.
     width
         Width of a region in bp: a held-out stretch must hold at least one.
-    beds
-        (name, path, contig style) of the tasks' interval files.
     out
         Table to write: input, path, records, sha256.
 
@@ -44,7 +43,7 @@ def preflight(
     GenebertError
         For the first input that does not fit; nothing is written then.
     """
-    lengths = read_lengths(fai)
+    lengths = read_lengths(f"{fasta}.fai")
     for segment in split_segments(lengths, validation, test):
         if segment.split != "train" and segment.end - segment.start < width:
             raise GenebertError(
@@ -52,19 +51,47 @@ def preflight(
                 "hold out a longer stretch, or lower regions.width",
                 f"genome.split.{segment.split}",
             )
-    rows: list[tuple[str, str, int]] = []
+    rows: list[Row] = [("genome", fasta, len(lengths)), ("motifs", motifs, len(read_jaspar(motifs)))]
+    if blacklist is not None:
+        rows.append(("blacklist", blacklist, len(read_blacklist(blacklist, lengths))))
     for sample in read_samples(samples):
         rows.append((sample.sample, sample.path, len(read_peaks(sample, lengths))))
-    if blacklist is not None:
-        rows.append(("blacklist", str(blacklist), len(clean_blacklist(blacklist, "as_is", lengths))))
-    for name, path, style in beds:
-        bed = read_bed(path, fields=6)
-        bed["chrom"] = [rename_contig(chrom, style) for chrom in bed["chrom"]]
-        check_in_genome(bed, path, f"intervals of task '{name}'", lengths, f"benchmarks.tasks.{name}")
-        rows.append((name, path, len(bed)))
-    rows.append(("motifs", str(motifs), len(read_jaspar(motifs))))
+    _write(rows, out)
+    return f"{len(rows)} inputs fit the genome ({len(lengths)} contigs)"
+
+
+def preflight_task(
+    fasta: str | Path, name: str, bed_file: str | Path, contig_style: str, out: str | Path
+) -> str:
+    """Read the intervals of a task once, in full, and write what was found as a table.
+
+    Parameters
+    ----------
+    fasta
+        Indexed genome.
+    name
+        Of the task.
+    bed_file, contig_style
+        BED6 file and the style its contigs are renamed to.
+    out
+        Table to write: input, path, records, sha256.
+
+    Raises
+    ------
+    GenebertError
+        If the file does not fit; nothing is written then.
+    """
+    lengths = read_lengths(f"{fasta}.fai")
+    bed = read_bed(bed_file, fields=6)
+    bed["chrom"] = [rename_contig(chrom, contig_style) for chrom in bed["chrom"]]
+    where = f"benchmarks.tasks.{name}"
+    check_in_genome(bed, str(bed_file), f"intervals of task '{name}'", lengths, where)
+    _write([(name, bed_file, len(bed))], out)
+    return f"{len(bed)} intervals of task '{name}' fit the genome"
+
+
+def _write(rows: Sequence[Row], out: str | Path) -> None:
     with open_text_for_writing(out) as text:
         text.write("input\tpath\trecords\tsha256\n")
         for name, path, records in rows:
             text.write(f"{name}\t{path}\t{records}\t{sha256(path)}\n")
-    return f"{len(rows)} inputs fit the genome ({len(lengths)} contigs)"

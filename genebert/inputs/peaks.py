@@ -222,9 +222,8 @@ def clean_sample(
     return f"{sample.sample}: {len(peaks)} of {len(raw)} peaks kept (off the blacklist, each place once)"
 
 
-def clean_blacklist(path: str | Path, style: str, lengths: Mapping[str, int]) -> pd.DataFrame:
+def read_blacklist(path: str | Path, lengths: Mapping[str, int]) -> pd.DataFrame:
     """Read a blacklist and check it against the genome."""
     bed = read_bed(path)
-    bed["chrom"] = [rename_contig(chrom, style) for chrom in bed["chrom"]]
     check_in_genome(bed, str(path), "the blacklist's lines", lengths, "genome.blacklist")
     return bed

@@ -66,7 +66,7 @@ def write_report(results: Path, title: str, block_bp: int, out: str | Path) -> s
         title=title,
         version=__version__,
         stages=stage_rows(results / "logs/benchmarks"),
-        inputs=read_inputs(results / "reference/preflight.tsv"),
+        inputs=read_inputs(results / "reference"),
         manifest=manifest,
         metadata=corpus.metadata,
         dropped=motifs.dropped,
@@ -108,10 +108,13 @@ def stage_rows(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def read_inputs(path: Path) -> list[dict[str, str]]:
-    """Return the rows that preflight wrote."""
-    with path.open(newline="") as text:
-        return list(csv.DictReader(text, delimiter="\t"))
+def read_inputs(folder: Path) -> list[dict[str, str]]:
+    """Return the rows that preflight wrote, those of tasks last."""
+    rows: list[dict[str, str]] = []
+    for path in [folder / "preflight.tsv", *sorted(folder.glob("preflight.*.tsv"))]:
+        with path.open(newline="") as text:
+            rows += csv.DictReader(text, delimiter="\t")
+    return rows
 
 
 def read_histories(folder: Path) -> dict[tuple[str, int], pd.DataFrame]:

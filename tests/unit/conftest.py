@@ -4,11 +4,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
+from genebert.benchmarks.dataset import Dataset
 from genebert.config import Model as ModelSettings
 from genebert.config import RegionEncoder, SequenceEncoder
 from genebert.corpus.read import Corpus
@@ -56,15 +58,22 @@ def _make_corpus(
     width: int = 60,
     hits: int = 5,
     seed: int = 0,
+    pools: int = 0,
 ) -> Corpus:
-    """Make a corpus in which the sequence decides the hits: each motif's word is planted."""
+    """Make a corpus in which the sequence decides the hits: each motif's word is planted.
+
+    With ``pools``, stretches of ten regions have hits of one of so many small sets of motifs: what
+    stands beside a column says something about it.
+    """
     rng = np.random.default_rng(seed)
     words = _words(rng, motifs)
     regions = sum(number for _, _, number in segments)
     sequence = rng.integers(0, 4, (regions, width)).astype(np.uint8)
     hit_motif, hit_score, open_in, signal = [], [], [], []
-    for row in sequence:
-        chosen = np.sort(rng.choice(motifs, hits, replace=False))
+    for number, row in enumerate(sequence):
+        first = number // 10 % pools * (hits + 1) if pools else 0
+        among = hits + 1 if pools else motifs
+        chosen = first + np.sort(rng.choice(among, hits, replace=False))
         slots = rng.choice(width // WORD, hits, replace=False) * WORD
         for motif, place in zip(chosen, slots, strict=True):
             word = words[motif] if rng.random() < 0.5 else _other_strand(words[motif])
@@ -129,10 +138,7 @@ def _write_corpus(corpus: Corpus, folder: Path, parts: int = 3) -> Path:
                     [np.tile([1, -1], len(h)).astype(np.int8) for h in own], pa.list_(pa.int8())
                 ),
                 "score": pa.array(
-                    [
-                        np.stack([score[list(h)], score[list(h)] / 2], 1).reshape(-1)
-                        for h in own
-                    ],
+                    [np.stack([score[list(h)], score[list(h)] / 2], 1).reshape(-1) for h in own],
                     pa.list_(pa.float16()),
                 ),
                 "cell_type": pa.array(
@@ -200,3 +206,47 @@ def randomise() -> Callable[[torch.nn.Module], torch.nn.Module]:
         return module.eval()
 
     return fill
+
+
+@pytest.fixture(scope="session")
+def toy_task(synthetic_corpus: Corpus) -> Dataset:
+    """300 examples; class 1 holds the word GATTACA and a strong hit of motif 11."""
+    rng = np.random.default_rng(7)
+    number, width = 300, 40
+    labels = rng.permutation(np.arange(number) % 2)
+    codes = rng.integers(0, 4, (number, width)).astype(np.uint8)
+    motif, score = [], []
+    for row, label in zip(codes, labels, strict=True):
+        chosen = rng.choice([m for m in range(40) if m != 11], 4, replace=False)
+        if label:
+            place = rng.integers(0, width - 7)
+            row[place : place + 7] = [2, 0, 3, 3, 0, 1, 0]
+            chosen = np.append(chosen, 11)
+        motif.append(np.sort(chosen))
+        score.append(rng.uniform(0.7, 1, len(chosen)).astype(np.float16).astype(np.float32))
+    split = rng.choice(["train", "validation", "test"], number, p=[0.55, 0.15, 0.3])
+    columns = rng.integers(-1, synthetic_corpus.regions, (number, 5))
+    columns[:, 2] = -1
+    table = pd.DataFrame(
+        {
+            "example_id": np.arange(number),
+            "chrom": "chr1",
+            "start": np.arange(number) * 100,
+            "end": np.arange(number) * 100 + width,
+            "strand": "+",
+            "sequence": ["".join("ACGT"[code] for code in row) for row in codes],
+            "label": labels,
+            "cell_type": "any",
+            "split": split,
+        }
+    )
+    return Dataset(
+        table=table,
+        classes=["background", "promoter"],
+        motif_digest=synthetic_corpus.metadata.motif_digest,
+        codes=codes,
+        hit_offsets=np.cumsum([0, *map(len, motif)]).astype(np.int64),
+        hit_motif=np.concatenate(motif).astype(np.int64),
+        hit_score=np.concatenate(score),
+        columns=columns,
+    )

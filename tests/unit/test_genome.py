@@ -88,9 +88,7 @@ def test_reverse_complement_is_its_own_inverse_and_pairs_bases(sequence: str) ->
 
 @st.composite
 def held_out_places(draw: st.DrawFn) -> tuple[dict[str, int], list[str], list[str]]:
-    lengths = {
-        f"c{number}": draw(st.integers(2, 60)) for number in range(draw(st.integers(1, 3)))
-    }
+    lengths = {f"c{number}": draw(st.integers(2, 60)) for number in range(draw(st.integers(1, 3)))}
     places: list[str] = []
     for name, length in lengths.items():
         cuts = sorted(draw(st.sets(st.integers(0, length), max_size=6)))
@@ -206,9 +204,7 @@ def test_what_is_no_fasta_is_refused_and_leaves_nothing(
     tmp_path: Path, refused: Callable[..., str], text: str, said: str
 ) -> None:
     (tmp_path / "source.fa").write_text(text)
-    message = refused(
-        "index-genome", "--fasta", tmp_path / "source.fa", "--out", tmp_path / "genome.fa"
-    )
+    message = refused("index-genome", "--fasta", tmp_path / "source.fa", "--out", tmp_path / "genome.fa")
     assert said in message
     assert "source.fa" in message
 
@@ -248,9 +244,7 @@ def test_fetching_outside_a_contig_is_refused(tiny_genome: Path) -> None:
         genome.fetch(Interval("C", 0, 9))
 
 
-def test_real_sequence_equals_the_demo_fasta_read_by_hand(
-    demo_genome: Path, repository: Path
-) -> None:
+def test_real_sequence_equals_the_demo_fasta_read_by_hand(demo_genome: Path, repository: Path) -> None:
     packed = repository / "resources/demo/genome.fa.gz"
     text = subprocess.run(["gzip", "-dc", packed], capture_output=True, check=True).stdout
     dna = text.split(b"\n", 1)[1].replace(b"\n", b"")
@@ -291,9 +285,7 @@ def test_a_folder_that_cannot_be_written_is_named_and_keeps_its_content(tiny_fas
         locked = folder / "locked"
         locked.mkdir()
         locked.chmod(0o555)
-        done = _as_nobody(
-            "index-genome", "--fasta", folder / "source.fa", "--out", locked / "genome.fa"
-        )
+        done = _as_nobody("index-genome", "--fasta", folder / "source.fa", "--out", locked / "genome.fa")
         left = list(locked.iterdir())
         locked.chmod(0o755)
     assert done.returncode == 1, done.stderr
@@ -310,9 +302,7 @@ def test_a_source_that_cannot_be_read_is_named_as_such(tiny_fasta: str) -> None:
         folder.chmod(0o777)
         (folder / "source.fa").write_text(tiny_fasta)
         (folder / "source.fa").chmod(0o000)
-        done = _as_nobody(
-            "index-genome", "--fasta", folder / "source.fa", "--out", folder / "genome.fa"
-        )
+        done = _as_nobody("index-genome", "--fasta", folder / "source.fa", "--out", folder / "genome.fa")
         left = [path.name for path in folder.iterdir()]
     assert done.returncode == 1, done.stderr
     assert len(done.stderr.splitlines()) == 2, done.stderr

@@ -43,9 +43,7 @@ def catalogue_cases(draw: st.DrawFn) -> tuple[pd.DataFrame, int, list[Segment]]:
     return pd.DataFrame(rows, columns=columns), width, segments
 
 
-def _window(
-    chrom: str, summit: int, width: int, segments: list[Segment]
-) -> tuple[str, int, str] | None:
+def _window(chrom: str, summit: int, width: int, segments: list[Segment]) -> tuple[str, int, str] | None:
     """The window of one peak, found without an index."""
     (segment,) = (s for s in segments if s.chrom == chrom and s.start <= summit < s.end)
     if segment.end - segment.start < width:
@@ -228,9 +226,7 @@ def test_accessibility_keeps_the_best_rank_of_a_cell_type(make_peaks: object) ->
         ],
         ignore_index=True,
     )
-    table = accessibility_table(
-        peaks, np.array([4, 4, 4, -1, 4]), {"s1": "X", "s2": "X", "s3": "Y"}
-    )
+    table = accessibility_table(peaks, np.array([4, 4, 4, -1, 4]), {"s1": "X", "s2": "X", "s3": "Y"})
     assert table["region_id"].tolist() == [4, 4]
     assert table["cell_type"].tolist() == ["X", "Y"]
     assert table["signal"].tolist() == pytest.approx([0.8, 0.2])

@@ -13,7 +13,7 @@ rule task_promoter:
     input:
         fasta=GENOME,
         fai=f"{GENOME}.fai",
-        preflight=ancient(f"{R}/reference/preflight.tsv"),
+        preflight=f"{R}/reference/preflight.{{task}}.tsv",
         tss=lambda wildcards: CONFIG.benchmarks.tasks[wildcards.task].tss,
         regions=f"{R}/regions/regions.parquet",
         accessibility=f"{R}/regions/accessibility.parquet",

@@ -3,7 +3,7 @@
 
 rule motifs:
     input:
-        preflight=ancient(f"{R}/reference/preflight.tsv"),
+        preflight=f"{R}/reference/preflight.tsv",
         motifs=CONFIG.motifs.file,
     output:
         f"{R}/motifs/motifs.parquet",
@@ -59,7 +59,7 @@ rule corpus:
         accessibility=f"{R}/regions/accessibility.parquet",
         motifs=f"{R}/motifs/motifs.parquet",
         hits=f"{R}/motifs/chunk-{{chunk}}.parquet",
-        checksums=ancient(f"{R}/reference/preflight.tsv"),
+        checksums=f"{R}/reference/preflight.tsv",
     output:
         f"{R}/corpus/part-{{chunk}}.parquet",
     log:

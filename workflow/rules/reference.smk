@@ -29,7 +29,6 @@ rule preflight:
         peaks=[sample.path for sample in SAMPLES.values()],
         motifs=CONFIG.motifs.file,
         blacklist=existing(CONFIG.genome.blacklist),
-        tss=[task.tss for task in CONFIG.benchmarks.tasks.values()],
     output:
         f"{R}/reference/preflight.tsv",
     log:
@@ -40,14 +39,34 @@ rule preflight:
         blacklist=option("--blacklist", CONFIG.genome.blacklist),
         held_out=HELD_OUT,
         width=CONFIG.regions.width,
-        beds=" ".join(
-            f"--bed {name} {task.tss} {task.contig_style}"
-            for name, task in CONFIG.benchmarks.tasks.items()
-        ),
         version=STAGES["reference"],
     message:
-        "Checking every input against the genome"
+        "Checking every input of the corpus against the genome"
     shell:
         "python -m genebert preflight --genome {input.fasta} --samples {input.samples}"
         " --motifs {input.motifs} {params.blacklist} {params.held_out} --width {params.width}"
-        " {params.beds} --out {output} 2> {log}"
+        " --out {output} 2> {log}"
+
+
+# Apart from the inputs of the corpus: another TSS file must not rerun pre-training.
+rule preflight_task:
+    input:
+        fasta=GENOME,
+        fai=f"{GENOME}.fai",
+        bed=lambda wildcards: CONFIG.benchmarks.tasks[wildcards.task].tss,
+    output:
+        f"{R}/reference/preflight.{{task}}.tsv",
+    log:
+        f"{R}/logs/preflight.{{task}}.log",
+    # First of all that can run: what is wrong shows before hours are spent.
+    priority: 100
+    conda:
+        "../../envs/genebert.yaml"
+    params:
+        style=lambda wildcards: CONFIG.benchmarks.tasks[wildcards.task].contig_style,
+        version=STAGES["reference"],
+    message:
+        "Checking the intervals of task {wildcards.task} against the genome"
+    shell:
+        "python -m genebert preflight-task --genome {input.fasta} --name {wildcards.task}"
+        " --bed {input.bed} --contig-style {params.style} --out {output} 2> {log}"

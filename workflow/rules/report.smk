@@ -6,6 +6,9 @@ rule report:
         summary=f"{R}/benchmarks/summary.tsv",
         predictions=[f"{run}/predictions.parquet" for run in RUNS],
         parts=expand(f"{R}/corpus/part-{{chunk}}.parquet", chunk=CHUNKS),
+        checked=expand(
+            f"{R}/reference/preflight.{{task}}.tsv", task=CONFIG.benchmarks.tasks
+        ),
         manifest=f"{R}/corpus/manifest.json",
         motifs=f"{R}/motifs/motifs.parquet",
         history=expand(

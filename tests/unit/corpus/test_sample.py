@@ -16,9 +16,7 @@ WIDTHS = (1, 2, 5, 8)
 
 
 def open_in(corpus: Corpus, region: int) -> list[int]:
-    return corpus.open_cell_type[
-        corpus.open_offsets[region] : corpus.open_offsets[region + 1]
-    ].tolist()
+    return corpus.open_cell_type[corpus.open_offsets[region] : corpus.open_offsets[region + 1]].tolist()
 
 
 def naive_columns(corpus: Corpus, region: int, cell_type: int, width: int) -> list[int]:
@@ -71,9 +69,7 @@ def test_the_made_up_corpus_reads_back_from_its_parts(
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_there_is_a_view_for_each_open_region_of_the_split(
-    synthetic_corpus: Corpus, split: str
-) -> None:
+def test_there_is_a_view_for_each_open_region_of_the_split(synthetic_corpus: Corpus, split: str) -> None:
     views = Views(synthetic_corpus, split, 3)
     found = sorted(zip(views.region.tolist(), views.cell_type.tolist(), strict=True))
     assert found == [
@@ -141,8 +137,7 @@ def test_a_batch_of_eight_equals_two_of_four(synthetic_corpus: Corpus, shuffled:
     views = Views(synthetic_corpus, "train", 5)
     whole = views.batch(1, 7, torch.arange(8), augment=True, shuffled=shuffled)
     parts = [
-        views.batch(1, 7, half, augment=True, shuffled=shuffled)
-        for half in torch.arange(8).split(4)
+        views.batch(1, 7, half, augment=True, shuffled=shuffled) for half in torch.arange(8).split(4)
     ]
     for name in whole._fields:
         joined = torch.cat([getattr(part, name) for part in parts])

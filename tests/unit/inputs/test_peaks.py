@@ -90,9 +90,7 @@ def test_contigs_are_renamed_where_the_sheet_says_so(tmp_path: Path) -> None:
         ("bed", "chr1\t995\t1001\n", "chr1:995-1001 ends after the contig's 1000 bp"),
     ],
 )
-def test_a_bad_line_is_refused_by_file_and_line(
-    tmp_path: Path, kind: str, text: str, said: str
-) -> None:
+def test_a_bad_line_is_refused_by_file_and_line(tmp_path: Path, kind: str, text: str, said: str) -> None:
     good = {
         "bed": "chr1\t1\t2\n",
         "narrowPeak": "chr1\t1\t2\tn\t1\t.\t1\t1\t1\t0\n",
@@ -168,8 +166,8 @@ places = st.integers(0, 980).flatmap(
 )
 
 
-@settings(max_examples=60)
-@given(st.lists(places, min_size=1, max_size=12))
+@settings(max_examples=50)
+@given(st.lists(places, min_size=1, max_size=8))
 def test_cleaned_peaks_are_read_back_exactly(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, int, int, str, float, int]]
 ) -> None:
@@ -179,7 +177,8 @@ def test_cleaned_peaks_are_read_back_exactly(
     assert read_cleaned(path).values.tolist() == cleaned.values.tolist()
 
 
-@given(st.lists(places, min_size=1, max_size=12), st.randoms(use_true_random=False))
+@settings(max_examples=50)
+@given(st.lists(places, min_size=1, max_size=8), st.randoms(use_true_random=False))
 def test_cleaning_does_not_depend_on_the_order_of_lines(rows: list[tuple], rng: object) -> None:
     shuffled = list(rows)
     rng.shuffle(shuffled)  # type: ignore[attr-defined]

@@ -21,9 +21,7 @@ def test_rows_are_read_with_their_place(tmp_path: Path) -> None:
         "K562_2\tK562\tATAC-seq\tbed\tpeaks/b.bed\t\n",
     )
     assert read_samples(sheet) == [
-        Sample(
-            "K562_1", "K562", "ATAC-seq", "narrowPeak", "peaks/a.gz", "ucsc", f"{sheet} line 3"
-        ),
+        Sample("K562_1", "K562", "ATAC-seq", "narrowPeak", "peaks/a.gz", "ucsc", f"{sheet} line 3"),
         Sample("K562_2", "K562", "ATAC-seq", "bed", "peaks/b.bed", "as_is", f"{sheet} line 5"),
     ]
 

@@ -43,18 +43,14 @@ def folder(model: GeneBERT, card: Card, tmp_path: Path) -> Path:
 
 
 @torch.no_grad()
-def test_a_model_reads_back_with_the_same_outputs(
-    model: GeneBERT, card: Card, folder: Path
-) -> None:
+def test_a_model_reads_back_with_the_same_outputs(model: GeneBERT, card: Card, folder: Path) -> None:
     loaded, read = load_model(folder, DIGEST)
     assert read == card
     assert not loaded.training
     codes = torch.arange(90, dtype=torch.uint8).view(2, 45) % 4
     matrix, present = torch.rand(2, 40, 5), torch.ones(2, 5, dtype=torch.bool)
     assert torch.equal(loaded.sequence_features(codes), model.sequence_features(codes))
-    assert torch.equal(
-        loaded.region_features(matrix, present), model.region_features(matrix, present)
-    )
+    assert torch.equal(loaded.region_features(matrix, present), model.region_features(matrix, present))
 
 
 def test_statistics_of_the_corpus_travel_with_the_model(folder: Path) -> None:

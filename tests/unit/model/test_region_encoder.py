@@ -218,9 +218,7 @@ def test_absent_columns_do_not_reach_valid_blocks(
     torch.testing.assert_close(dirty[valid], clean[valid], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("motifs", "columns"), [(1, 1), (3, 2), (37, 5), (41, 13), (40, 12), (17, 1)]
-)
+@pytest.mark.parametrize(("motifs", "columns"), [(1, 1), (3, 2), (37, 5), (41, 13), (40, 12), (17, 1)])
 @torch.no_grad()
 def test_any_size_gives_its_grid(motifs: int, columns: int, randomise: Callable) -> None:
     ours = encoder(randomise, motifs)
@@ -252,9 +250,7 @@ def test_a_matrix_with_absent_ends_is_encoded_as_the_part_that_is_there(
 
 @pytest.mark.parametrize(("motifs", "columns"), [(40, 12), (37, 11)])
 @torch.no_grad()
-def test_values_under_hidden_blocks_are_not_seen(
-    motifs: int, columns: int, randomise: Callable
-) -> None:
+def test_values_under_hidden_blocks_are_not_seen(motifs: int, columns: int, randomise: Callable) -> None:
     ours = encoder(randomise, motifs)
     present = torch.ones(2, columns, dtype=torch.bool)
     blocks = noise(2, *ours.grid(motifs, columns), seed=2) > 0

@@ -13,9 +13,7 @@ VOCABULARY = 69
 
 
 def settings(heads: int = 2, norm: str = "post", layers: int = 3) -> Settings:
-    return Settings(
-        k=3, layers=layers, width=24, heads=heads, feedforward=40, positions=32, norm=norm
-    )
+    return Settings(k=3, layers=layers, width=24, heads=heads, feedforward=40, positions=32, norm=norm)
 
 
 def reference(ours: Settings) -> BertModel:

@@ -1,5 +1,6 @@
 """Learning rate and weight decay."""
 
+import itertools
 import math
 
 import pytest
@@ -18,7 +19,7 @@ def test_warm_up_rises_in_equal_steps_to_the_peak() -> None:
 
 def test_the_rate_falls_from_the_peak_to_almost_zero() -> None:
     rates = [learning_rate(step, 1000, 100, 1.0) for step in range(100, 1000)]
-    assert all(later < earlier for earlier, later in zip(rates, rates[1:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(rates))
     assert rates[450] == pytest.approx(0.5)  # half of a cosine's way
     assert rates[225] == pytest.approx(0.5 + 0.5 * math.cos(math.pi / 4))
     assert 0 < rates[-1] < 1e-4

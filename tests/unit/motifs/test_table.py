@@ -1,0 +1,133 @@
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genebert.errors import GenebertError
+from genebert.motifs.jaspar import Motif, read_jaspar
+from genebert.motifs.table import (
+    MotifTable,
+    log_odds,
+    read_motif_table,
+    score_distribution,
+    score_motifs,
+    threshold_for,
+    write_motif_table,
+)
+
+DROPPED = ["MA0498.3", "MA2557.1", "MA2559.1", "MA2572.1", "MA2575.1"]
+
+
+def _all_words(scores: np.ndarray, background: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Score and probability of each word, by writing all of them down."""
+    words = np.array(list(itertools.product(range(4), repeat=scores.shape[1])))
+    columns = np.arange(scores.shape[1])
+    return scores[words, columns].sum(axis=1), np.asarray(background)[words].prod(axis=1)
+
+
+def test_log_odds_agree_with_a_worked_example() -> None:
+    motif = Motif("M", "m", np.array([[8.0], [2.0], [0.0], [0.0]]))
+    found = log_odds(motif, [0.3, 0.2, 0.2, 0.3], pseudocount=1.0)
+    # (8 + 0.3)/11/0.3, (2 + 0.2)/11/0.2, 0.2/11/0.2, 0.3/11/0.3
+    expected = [math.log(8.3 / 3.3), math.log(2.2 / 2.2), math.log(1 / 11), math.log(1 / 11)]
+    assert found[:, 0].tolist() == [round(value * 1024) / 1024 for value in expected]
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 50), min_size=4, max_size=4).filter(any), min_size=1, max_size=6),
+    st.sampled_from([1e-4, 1e-3, 0.01, 0.05, 0.3]),
+    st.sampled_from([[0.25] * 4, [0.295, 0.205, 0.205, 0.295]]),
+)
+@settings(max_examples=60)
+def test_thresholds_equal_those_of_all_words_written_down(
+    columns: list[list[int]], p_value: float, background: list[float]
+) -> None:
+    scores = log_odds(Motif("M", "m", np.array(columns, float).T), background, 1.0)
+    word_score, word_p = _all_words(scores, background)
+    values = np.unique(word_score)
+    at_least = np.array([word_p[word_score >= value].sum() for value in values])
+    rare = np.flatnonzero(at_least <= p_value * (1 + 1e-9))
+    best = rare[0] if len(rare) else -1
+    threshold, realised = threshold_for(scores, background, p_value)
+    assert threshold == values[best]
+    assert realised == pytest.approx(at_least[best], rel=1e-9)
+
+
+def test_the_distribution_of_scores_is_that_of_all_words(jaspar_file: Path) -> None:
+    background = [0.295, 0.205, 0.205, 0.295]
+    motif = next(m for m in read_jaspar(jaspar_file) if m.counts.shape[1] == 8)
+    scores = log_odds(motif, background, 1.0)
+    word_score, word_p = _all_words(scores, background)
+    lowest, probability = score_distribution(scores, background)
+    assert probability.sum() == pytest.approx(1)
+    expected = np.zeros(len(probability))
+    np.add.at(expected, np.rint(word_score * 1024).astype(int) - lowest, word_p)
+    np.testing.assert_allclose(probability, expected, atol=1e-12)
+
+
+def test_realised_p_of_long_motifs_agrees_with_random_words(jaspar_table: MotifTable) -> None:
+    rng = np.random.default_rng(1)
+    words = rng.choice(4, size=(400_000, 20), p=jaspar_table.background)
+    chosen = [m for m in jaspar_table.motifs if m.log_odds.shape[1] in (15, 20)][:12]
+    hits = sum(
+        int((m.log_odds[words[:, :length], np.arange(length)].sum(axis=1) >= m.threshold).sum())
+        for m in chosen
+        for length in [m.log_odds.shape[1]]
+    )
+    expected = len(words) * sum(m.realised_p for m in chosen)
+    assert expected > 300
+    assert abs(hits - expected) < 6 * math.sqrt(expected)
+
+
+def test_every_kept_motif_of_jaspar_is_rare_enough(jaspar_table: MotifTable) -> None:
+    assert len(jaspar_table.motifs) == 1014
+    assert sorted(motif.matrix_id for motif in jaspar_table.dropped) == DROPPED
+    everything = jaspar_table.motifs + jaspar_table.dropped
+    assert sum(motif.realised_p > 1e-4 * (1 + 1e-9) for motif in everything) == 115
+    assert max(motif.realised_p for motif in jaspar_table.motifs) <= 1e-3
+    assert min(motif.realised_p for motif in jaspar_table.dropped) > 1e-3
+    for motif in everything:
+        assert motif.lowest <= motif.threshold <= motif.highest
+        if motif.realised_p > 1e-4 * (1 + 1e-9):
+            assert motif.threshold == motif.highest, "only the best words are hits"
+
+
+def test_dropped_motifs_are_listed_in_the_log(jaspar_file: Path, tmp_path: Path) -> None:
+    said = write_motif_table(
+        jaspar_file, [0.295, 0.205, 0.205, 0.295], 1.0, 1e-4, 1e-3, tmp_path / "t.parquet"
+    )
+    first, *rest = said.splitlines()
+    assert first.startswith("1019 motifs: 115 cannot reach p = 0.0001")
+    assert "5 are likelier than 0.001 and dropped" in first
+    assert sorted(line.split()[1] for line in rest) == DROPPED
+
+
+def test_a_table_is_read_back_as_written(few_motifs: Path, tmp_path: Path) -> None:
+    background = [0.295, 0.205, 0.205, 0.295]
+    write_motif_table(few_motifs, background, 0.5, 0.01, 0.012, tmp_path / "t.parquet")
+    made = score_motifs(read_jaspar(few_motifs), background, 0.5, 0.01, 0.012)
+    read = read_motif_table(tmp_path / "t.parquet")
+    assert read.digest() == made.digest()
+    assert (read.background, read.pseudocount, read.p_value) == (background, 0.5, 0.01)
+    for a, b in zip(read.motifs + read.dropped, made.motifs + made.dropped, strict=True):
+        assert (a.label, a.threshold, a.realised_p) == (b.label, b.threshold, b.realised_p)
+        assert a.log_odds.tolist() == b.log_odds.tolist()
+
+
+def test_the_digest_sees_order_names_scores_and_background(few_table: MotifTable) -> None:
+    digests = {
+        few_table.digest(),
+        MotifTable(few_table.motifs[::-1], [], few_table.background, 1.0, 0.01).digest(),
+        MotifTable(few_table.motifs[:2], [], few_table.background, 1.0, 0.01).digest(),
+        MotifTable(few_table.motifs, [], [0.25] * 4, 1.0, 0.01).digest(),
+    }
+    assert len(digests) == 4
+
+
+def test_no_motif_left_is_refused(few_motifs: Path) -> None:
+    with pytest.raises(GenebertError, match="no motif reaches p ≤ 1e-09"):
+        score_motifs(read_jaspar(few_motifs), [0.25] * 4, 1.0, 1e-10, 1e-9)

@@ -1,0 +1,327 @@
+"""The objectives against plain loops, and what each may see and teach."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from genebert.config import Variant
+from genebert.corpus.read import Corpus
+from genebert.corpus.sample import Batch, Views
+from genebert.model.genebert import GeneBERT
+from genebert.pretrain.objectives import (
+    OBJECTIVES,
+    Outcome,
+    add,
+    hidden_blocks,
+    masked_region,
+    masked_sequence,
+    matching,
+    readable,
+    run_objectives,
+    total_loss,
+)
+from genebert.pretrain.schedule import adamw
+from genebert.sequence.masking import random_span
+from genebert.sequence.tokens import MASK
+
+GROUP = 8
+EVERYTHING = Variant(masked_sequence=1, masked_region=1, matching=1)
+# Weights that each objective may teach, by the first word of their names.
+TEACHES = {
+    "masked_sequence": {"sequence_encoder", "masked_sequence_head"},
+    "masked_region": {"region_encoder", "masked_region_head"},
+    "matching": {
+        "sequence_encoder",
+        "region_encoder",
+        "composition_path",
+        "focal_path",
+        "sequence_projection",
+        "region_projection",
+        "log_scale",
+    },
+}
+
+
+def only(name: str, weight: float = 1.0) -> Variant:
+    return Variant(**{name: weight})
+
+
+def draw(corpus: Corpus, samples: int = 16, step: int = 0) -> Batch:
+    return Views(corpus, "train", 5).batch(0, step, torch.arange(samples), augment=True)
+
+
+@pytest.fixture
+def batch(synthetic_corpus: Corpus) -> Batch:
+    return draw(synthetic_corpus)
+
+
+@pytest.fixture
+def model(tiny_model: GeneBERT, randomise: Callable) -> GeneBERT:
+    model = randomise(tiny_model)
+    model.row_mean.fill_(0.1)
+    model.row_std.fill_(0.3)
+    return model
+
+
+def watch(module: torch.nn.Module) -> list[torch.Tensor]:
+    """Return a list that the first input of each call is appended to."""
+    seen: list[torch.Tensor] = []
+    module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
+    return seen
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_gradients_reach_only_what_the_objective_is_made_of(
+    model: GeneBERT, batch: Batch, name: str
+) -> None:
+    total_loss(run_objectives(model, batch, only(name), 0.5, GROUP), only(name)).backward()
+    reached = {
+        parameter.partition(".")[0]
+        for parameter, values in model.named_parameters()
+        if values.grad is not None and values.grad.abs().max() > 0
+    }
+    assert reached == TEACHES[name]
+
+
+def test_only_weighed_objectives_are_run(model: GeneBERT, batch: Batch) -> None:
+    for name in OBJECTIVES:
+        assert set(run_objectives(model, batch, only(name), 0.5, GROUP)) == {name}
+    assert set(run_objectives(model, batch, EVERYTHING, 0.5, GROUP)) == set(OBJECTIVES)
+
+
+def changed_under_masks(model: GeneBERT, batch: Batch) -> Batch:
+    """Change each base that is seen by [MASK] tokens alone."""
+    k = model.tokenizer.k
+    ids = model.tokenizer(batch.codes)
+    masked = random_span(ids, batch.keys, k).ids == MASK
+    covered = torch.ones_like(batch.codes, dtype=torch.bool)
+    for row, hidden in enumerate(masked):
+        for token in (~hidden[1:-1]).nonzero().flatten().tolist():
+            covered[row, token : token + k] = False
+    assert covered.sum() > 10
+    return batch._replace(codes=torch.where(covered, (batch.codes + 1) % 4, batch.codes))
+
+
+@torch.no_grad()
+def test_masked_tokens_are_predicted_without_a_look_at_them(model: GeneBERT, batch: Batch) -> None:
+    other = changed_under_masks(model, batch)
+    seen = watch(model.masked_sequence_head)
+    first = run_objectives(model, batch, EVERYTHING, 0.5, GROUP)
+    second = run_objectives(model, other, EVERYTHING, 0.5, GROUP)
+    torch.testing.assert_close(seen[0], seen[1], rtol=0, atol=0)
+    assert first["masked_sequence"].loss != second["masked_sequence"].loss  # the truth did change
+    # The direct path of the composition does see it.
+    assert first["matching"].loss != second["matching"].loss
+
+
+@torch.no_grad()
+def test_hidden_cells_are_reconstructed_without_a_look_at_them(model: GeneBERT, batch: Batch) -> None:
+    blocks = hidden_blocks(model, batch, 0.5)
+    under = blocks.repeat_interleave(8, 1).repeat_interleave(2, 2)[:, :40, :5]
+    assert under[:, :, 2].any()  # the focal column too
+    other = batch._replace(matrix=torch.where(under, 1 - batch.matrix, batch.matrix))
+    seen = watch(model.masked_region_head)
+    first = run_objectives(model, batch, EVERYTHING, 0.5, GROUP)
+    second = run_objectives(model, other, EVERYTHING, 0.5, GROUP)
+    torch.testing.assert_close(seen[0], seen[1], rtol=0, atol=0)
+    assert first["masked_region"].loss != second["masked_region"].loss
+    assert first["matching"].loss != second["matching"].loss
+
+
+@torch.no_grad()
+def test_matching_alone_reads_unmasked_input(model: GeneBERT, batch: Batch) -> None:
+    found = run_objectives(model, batch, only("matching"), 0.5, GROUP)["matching"]
+    expected = matching(
+        model,
+        model.sequence_features(batch.codes),
+        model.region_features(batch.matrix, batch.present),
+        batch.focal,
+        GROUP,
+    )
+    torch.testing.assert_close(found.loss, expected.loss)
+    assert found.score == expected.score
+
+
+@torch.no_grad()
+def test_masked_sequence_equals_plain_cross_entropy(model: GeneBERT, batch: Batch) -> None:
+    ids = model.tokenizer(batch.codes)
+    masked = random_span(ids, batch.keys, 3)
+    hidden = model.sequence_encoder(masked.ids)
+    found = masked_sequence(model, hidden, ids, masked.chosen)
+    head, table = model.masked_sequence_head, model.sequence_encoder.token.weight
+    loss, right, count = 0.0, 0, 0
+    for row, place in masked.chosen.nonzero().tolist():
+        inner = head.norm(torch.nn.functional.gelu(head.dense(hidden[row, place])))
+        logits = table @ inner + head.bias
+        loss -= float(logits.log_softmax(0)[ids[row, place]])
+        right += int(logits.argmax() == ids[row, place])
+        count += 1
+    assert found.number == count > 50
+    assert float(found.loss) == pytest.approx(loss, rel=1e-4)
+    assert int(found.score) == right
+
+
+def test_blocks_are_hidden_at_their_fraction_and_by_their_keys(
+    model: GeneBERT, synthetic_corpus: Corpus
+) -> None:
+    batch = draw(synthetic_corpus, 512)
+    hidden = hidden_blocks(model, batch, 0.3)
+    assert hidden.shape == (512, 5, 3)
+    assert hidden.float().mean().item() == pytest.approx(0.3, abs=0.02)
+    part = Batch(*(values[100:108] for values in batch))
+    assert torch.equal(hidden_blocks(model, part, 0.3), hidden[100:108])
+    assert not hidden_blocks(model, batch, 0.0).any()
+
+
+@torch.no_grad()
+def test_masked_region_counts_hidden_cells_of_present_columns(model: GeneBERT, batch: Batch) -> None:
+    present = batch.present.clone()
+    present[:4, 0] = False
+    blocks = hidden_blocks(model, batch, 0.5)
+    matrix = model.standardise(batch.matrix, present)
+    encoded, _ = model.region_encoder(matrix, present, blocks)
+    found = masked_region(model, encoded, matrix, present, blocks)
+    cells = model.masked_region_head.cells
+    loss, spread, count = 0.0, 0.0, 0
+    for sample in range(len(matrix)):
+        for motif in range(40):
+            for column in range(5):
+                block = (sample, motif // 8, column // 2)  # patch 4 × 1, merged once
+                if blocks[block] and present[sample, column]:
+                    unit = motif % 8 * 2 + column % 2
+                    guess = encoded[block] @ cells.weight[unit] + cells.bias[unit]
+                    truth = matrix[sample, motif, column]
+                    loss += float((guess - truth) ** 2)
+                    spread += float(truth**2)
+                    count += 1
+    assert found.number == count
+    assert float(found.loss) == pytest.approx(loss, rel=1e-4)
+    assert float(found.score) == pytest.approx(spread, rel=1e-4)
+
+
+@torch.no_grad()
+def test_matching_equals_plain_infonce_without_equals_as_rivals(model: GeneBERT) -> None:
+    generator = torch.Generator().manual_seed(0)
+    sequence = torch.randn(12, model.sequence_width, generator=generator)
+    region = torch.randn(12, model.region_width, generator=generator)
+    focal = torch.tensor([7, 1, 7, 2, 3, 3, 3, 4, 5, 6, 7, 8])
+    group = 4
+    found = matching(model, sequence, region, focal, group)
+    similarity = model.similarity(sequence, region).tolist()
+    loss, right, chance = 0.0, 0, 0.0
+    for i in range(12):
+        group_of = range(i // group * group, i // group * group + group)
+        rivals = [j for j in group_of if j == i or focal[j] != focal[i]]
+        for logits in (
+            [similarity[i][j] for j in rivals],
+            [similarity[j][i] for j in rivals],
+        ):
+            top = max(logits)
+            total = top + math.log(sum(math.exp(x - top) for x in logits))
+            loss += 0.5 * (total - similarity[i][i])
+        right += max(rivals, key=lambda j: similarity[i][j]) == i
+        chance += 1 / len(rivals)
+    assert float(found.loss) == pytest.approx(loss, rel=1e-4)
+    assert int(found.score) == right
+    assert float(found.chance) == pytest.approx(chance)
+    assert int(found.number) == 12
+
+
+@torch.no_grad()
+def test_untrained_matching_is_at_its_chance(model: GeneBERT, synthetic_corpus: Corpus) -> None:
+    generator = torch.Generator().manual_seed(1)
+    sequence = torch.randn(4096, model.sequence_width, generator=generator)
+    region = torch.randn(4096, model.region_width, generator=generator)
+    focal = torch.randint(0, 30, (4096,), generator=generator)  # many pairs of equals
+    figures = readable("matching", matching(model, sequence, region, focal, GROUP))
+    assert figures["matching_chance"] > 1 / GROUP
+    assert figures["matching_top1"] == pytest.approx(figures["matching_chance"], abs=0.02)
+
+
+def outcome(loss: float, count: float, score: float = 0.0, chance: float = 0.0) -> Outcome:
+    return Outcome(*map(torch.tensor, (loss, count, score, chance)))
+
+
+def test_total_loss_weighs_the_means() -> None:
+    outcomes = {"masked_sequence": outcome(30.0, 10.0), "matching": outcome(8.0, 4.0)}
+    variant = Variant(masked_sequence=0.5, matching=3.0)
+    assert total_loss(outcomes, variant).item() == pytest.approx(0.5 * 3 + 3 * 2)
+
+
+def test_an_objective_without_cells_costs_nothing() -> None:
+    variant = Variant(masked_region=1.0)
+    assert total_loss({"masked_region": outcome(0.0, 0.0)}, variant).item() == 0
+
+
+def test_figures_of_added_batches_are_those_of_the_whole() -> None:
+    whole = add(outcome(6.0, 3.0, 1.0, 0.5), outcome(2.0, 5.0, 3.0, 1.5))
+    assert readable("matching", whole) == {
+        "matching_loss": 1.0,
+        "matching_top1": 0.5,
+        "matching_chance": 0.25,
+    }
+    figures = readable("masked_sequence", whole)
+    assert figures["masked_sequence_perplexity"] == pytest.approx(math.e)
+    assert readable("masked_region", whole)["masked_region_r2"] == pytest.approx(1 - 8 / 4)
+
+
+def halves(batch: Batch) -> Iterator[Batch]:
+    for start in (0, 8):
+        yield Batch(*(values[start : start + 8] for values in batch))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_batch_in_two_parts_gives_the_same_sums(model: GeneBERT, batch: Batch, name: str) -> None:
+    whole = run_objectives(model, batch, only(name), 0.5, GROUP)[name]
+    parts = [run_objectives(model, part, only(name), 0.5, GROUP)[name] for part in halves(batch)]
+    for field, value in add(*parts)._asdict().items():
+        assert float(value) == pytest.approx(float(getattr(whole, field)), rel=1e-4), field
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "share"),
+    [("masked_sequence", 150, 0.2), ("masked_region", 300, 0.6), ("matching", 60, 0.2)],
+)
+def test_sixteen_views_can_be_learnt_by_heart(
+    tiny_model: GeneBERT, batch: Batch, name: str, steps: int, share: float
+) -> None:
+    optimiser = adamw(tiny_model, 1e-2, 0.0)
+    losses = []
+    for _ in range(steps):
+        outcomes = run_objectives(tiny_model, batch, only(name), 0.5, GROUP)
+        loss = total_loss(outcomes, only(name))
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(tiny_model.parameters(), 1.0)
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < share * losses[0]
+
+
+def test_masked_region_beats_the_mean_of_its_motif(
+    tiny_model: GeneBERT, synthetic_corpus: Corpus
+) -> None:
+    """Where every column of a cell type is the same, the visible ones tell the hidden ones."""
+    regions = synthetic_corpus.regions
+    hits = np.tile([1, 9, 20, 33], (regions, 1)) + synthetic_corpus.split[:, None]
+    same = dataclasses.replace(
+        synthetic_corpus,
+        hit_offsets=np.arange(regions + 1, dtype=np.int64) * 4,
+        hit_motif=hits.reshape(-1),
+        hit_score=np.ones(regions * 4, np.float32),
+    )
+    optimiser = adamw(tiny_model, 1e-2, 0.0)
+    for step in range(60):
+        outcomes = run_objectives(tiny_model, draw(same, 16, step), only("masked_region"), 0.5, 8)
+        optimiser.zero_grad()
+        total_loss(outcomes, only("masked_region")).backward()
+        optimiser.step()
+    tiny_model.eval()
+    with torch.no_grad():
+        fresh = run_objectives(tiny_model, draw(same, 16, 999), only("masked_region"), 0.5, 8)
+    assert readable("masked_region", fresh["masked_region"])["masked_region_r2"] > 0.5

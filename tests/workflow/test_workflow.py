@@ -1,0 +1,280 @@
+"""The workflow as a whole: what it plans, a small real run of every stage, and what it refuses."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SNAKEMAKE = [sys.executable, "-m", "snakemake", "--cores", "2"]
+
+
+def snakemake(
+    *arguments: str | Path, folder: Path = ROOT, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*SNAKEMAKE, *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=900
+    )
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def planned(output: str) -> dict[str, int]:
+    """Read the job counts that a dry run prints."""
+    counts: dict[str, int] = {}
+    lines = iter(output.splitlines())
+    for line in lines:
+        if line.startswith("Job stats"):
+            next(lines), next(lines)
+            for row in lines:
+                if not row.strip():
+                    return counts
+                rule, count = row.split()
+                counts[rule] = int(count)
+    return counts
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the project's files and a configuration of a few seconds a stage."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("workflow", "genebert", "envs", "resources"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "config").mkdir()
+    sheet = (ROOT / "config/demo_samples.tsv").read_text().splitlines()
+    kept = [line for line in sheet if line.startswith(("sample", "CD4_day2", "GM12878"))]
+    (folder / "config/small.tsv").write_text("\n".join(kept) + "\n")
+    raw = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+    raw |= {"results_dir": "results/small", "samples": "config/small.tsv", "seeds": [1]}
+    raw["model"]["columns"] = 4
+    raw["model"]["sequence"] |= {"width": 16, "layers": 1, "feedforward": 32}
+    raw["pretrain"] |= {"steps": 2, "warmup_steps": 1, "evaluate_every": 2, "evaluation_views": 16}
+    raw["pretrain"] |= {"batch_size": 16}
+    raw["benchmarks"]["finetune"] |= {"epochs": 1}
+    raw["benchmarks"]["models"] = ["multimodal.both", "scratch.sequence", "kmer_logistic"]
+    (folder / "config/small.yaml").write_text(yaml.safe_dump(raw))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(project: Path) -> Path:
+    """Run every stage once."""
+    snakemake("--configfile", "config/small.yaml", folder=project)
+    return project
+
+
+def test_dry_run_of_the_demo_is_quick_and_imports_no_torch() -> None:
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *SNAKEMAKE[1:], "-n", "--configfile", "config/demo.yaml", "-F"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seconds = time.monotonic() - started
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "genebert.config" in imported
+    assert not imported & {"torch", "MOODS", "pybedtools", "pyarrow"}
+    assert planned(done.stdout + done.stderr)["scan_motifs"] >= 4
+    assert seconds < 5
+
+
+def test_default_configuration_does_not_shine_through_a_chosen_one(project: Path) -> None:
+    (project / "config/config.yaml").write_text((ROOT / "config/config.yaml").read_text())
+    raw = yaml.safe_load((project / "config/small.yaml").read_text())
+    del raw["genome"]["blacklist"]
+    (project / "config/bare.yaml").write_text(yaml.safe_dump(raw))
+    done = snakemake("-n", "-p", "--configfile", "config/bare.yaml", folder=project)
+    text = done.stdout + done.stderr
+    assert "genebert peaks" in text
+    assert "--blacklist" not in text
+    assert "data/" not in text
+
+
+def test_default_configuration_is_used_when_none_is_chosen() -> None:
+    done = snakemake("-n", check=False)
+    assert "data/hg38.fa.gz" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "fix"),
+    [
+        ({"pretrain": {"batch_sise": 32}}, "unknown key 'pretrain.batch_sise' = 32", "'batch_size'"),
+        ({"pretrain": {"batch_size": -4}}, "'pretrain.batch_size' = -4", "config/README.md"),
+        ({"regions": {"width": "wide"}}, "'regions.width' = 'wide'", "config/README.md"),
+        ({"benchmarks": {"models": ["multimodel.both"]}}, "names 'multimodel.both'", "multimodal"),
+        ({"samples": "config/none.tsv"}, "config/none.tsv does not exist", "correct the path"),
+    ],
+)
+def test_bad_configuration_is_refused_before_any_job(
+    project: Path, change: dict, what: str, fix: str
+) -> None:
+    raw = yaml.safe_load((project / "config/small.yaml").read_text())
+    raw["results_dir"] = "results/refused"
+    for key, value in change.items():
+        if isinstance(value, dict):
+            raw.setdefault(key, {}).update(value)
+        else:
+            raw[key] = value
+    (project / "config/bad.yaml").write_text(yaml.safe_dump(raw))
+    done = snakemake("--configfile", "config/bad.yaml", folder=project, check=False)
+    text = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert what in text
+    assert fix in text.split("fix:")[1]
+    assert "Traceback" not in text
+    assert not (project / "results/refused").exists()
+
+
+def test_bad_input_stops_at_preflight_with_its_line_shown(project: Path) -> None:
+    peaks = project / "config/bad.bed"
+    peaks.write_text("chr20\t1000000\t1000200\nchr20\t63025000\t63025600\n")
+    (project / "config/bad.tsv").write_text(
+        f"sample\tcell_type\tassay\tformat\tpath\nbad\tx\tATAC-seq\tbed\t{peaks.relative_to(project)}\n"
+    )
+    raw = yaml.safe_load((project / "config/small.yaml").read_text())
+    raw |= {"results_dir": "results/bad", "samples": "config/bad.tsv"}
+    (project / "config/bad.yaml").write_text(yaml.safe_dump(raw))
+    done = snakemake("--configfile", "config/bad.yaml", folder=project, check=False)
+    text = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "chr20:63025000-63025600 ends after the contig's 63025520 bp (config/bad.bed line 2)" in text
+    assert "fix: use a file of the same assembly" in text
+    assert not (project / "results/bad/reference/preflight.tsv").exists()
+    assert not (project / "results/bad/peaks").exists() or not any(
+        (project / "results/bad/peaks").iterdir()
+    )
+
+
+def test_every_stage_writes_what_the_design_says(finished: Path) -> None:
+    results = finished / "results/small"
+    for path in (
+        "reference/preflight.tsv",
+        "peaks/CD4_day2.bed.gz",
+        "regions/regions.parquet",
+        "regions/accessibility.parquet",
+        "corpus/part-0003.parquet",
+        "corpus/manifest.json",
+        "pretrain/multimodal/seed1/model/model.safetensors",
+        "pretrain/multimodal/seed1/model/config.json",
+        "pretrain/multimodal/seed1/history.tsv",
+        "benchmarks/promoter/dataset.parquet",
+        "benchmarks/promoter/multimodal.both/seed1/predictions.parquet",
+        "benchmarks/promoter/multimodal.both/seed1/metrics.json",
+        "benchmarks/summary.tsv",
+        "report.html",
+    ):
+        assert (results / path).stat().st_size > 0, path
+    assert not list(results.glob("motifs/chunk-*")), "hits of a chunk are temporary"
+    assert not list(results.rglob("*.tmp"))
+
+
+def test_summary_gives_neither_interval_nor_rank_on_few_blocks(finished: Path) -> None:
+    table = pd.read_csv(finished / "results/small/benchmarks/summary.tsv", sep="\t")
+    assert set(table["model"]) == {"multimodal.both", "scratch.sequence", "kmer_logistic"}
+    assert table["auroc"].between(0, 1).all()
+    assert table[["rank", "auroc_low", "auroc_high"]].isna().all().all()
+    text = (finished / "results/small/benchmarks/summary.md").read_text()
+    assert "Too small to rank models" in text
+
+
+def test_report_is_one_file_without_addresses(finished: Path) -> None:
+    page = (finished / "results/small/report.html").read_text()
+    for address in ('src="http', 'href="http', "@import", "<script src"):
+        assert address not in page
+    assert page.count("<svg") >= 4
+
+
+def test_metrics_follow_from_the_predictions_kept(finished: Path) -> None:
+    run = finished / "results/small/benchmarks/promoter/kmer_logistic/seed1"
+    predictions = pd.read_parquet(run / "predictions.parquet")
+    metrics = json.loads((run / "metrics.json").read_text())
+    test = predictions[predictions["split"] == "test"]
+    assert metrics["test"]["examples"] == len(test)
+    called = (test["score"] >= 0.5).astype(int)
+    assert metrics["test"]["accuracy"] == pytest.approx((called == test["label"]).mean())
+
+
+def test_second_run_has_nothing_to_do(finished: Path) -> None:
+    done = snakemake("-n", "--configfile", "config/small.yaml", folder=finished)
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_editing_a_comment_reruns_nothing(finished: Path) -> None:
+    for name in ("workflow", "genebert"):
+        (finished / name).unlink()
+        shutil.copytree(ROOT / name, finished / name)
+    for path in ("workflow/rules/pretrain.smk", "genebert/pretrain/loop.py"):
+        text = (finished / path).read_text()
+        (finished / path).write_text(text + "\n# another comment\n")
+    done = snakemake("-n", "--configfile", "config/small.yaml", folder=finished)
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            {"benchmarks": {"finetune": {"epochs": 2}}},
+            {"benchmark": 3, "summary": 1, "report": 1, "all": 1},
+        ),
+        (
+            {"benchmarks": {"models": ["kmer_logistic", "motif_logistic", "multimodal.both"]}},
+            {"benchmark": 1, "summary": 1, "report": 1, "all": 1},
+        ),
+        (
+            {"pretrain": {"variants": {"sequence_only": {"masked_sequence": 2}}}},
+            {"pretrain": 1, "report": 1, "all": 1},
+        ),
+    ],
+)
+def test_a_change_reruns_what_depends_on_it_only(
+    finished: Path, change: dict, expected: dict[str, int]
+) -> None:
+    raw = yaml.safe_load((finished / "config/small.yaml").read_text())
+
+    def merge(into: dict, new: dict) -> None:
+        for key, value in new.items():
+            if isinstance(value, dict) and key in into:
+                merge(into[key], value)
+            else:
+                into[key] = value
+
+    merge(raw, change)
+    (finished / "config/changed.yaml").write_text(yaml.safe_dump(raw))
+    done = snakemake("-n", "--configfile", "config/changed.yaml", folder=finished)
+    counts = planned(done.stdout + done.stderr)
+    assert {rule: n for rule, n in counts.items() if rule != "total"} == expected
+
+
+def test_one_result_is_rebuilt_by_its_path(finished: Path) -> None:
+    path = "results/small/benchmarks/promoter/kmer_logistic/seed1/metrics.json"
+    before = (finished / path).read_bytes()
+    (finished / path).unlink()
+    done = snakemake("--configfile", "config/small.yaml", path, folder=finished)
+    assert planned(done.stdout + done.stderr) == {"benchmark": 1, "total": 1}
+    assert (finished / path).read_bytes() == before
+
+
+def test_snakemake_runs_without_the_environment_activated(finished: Path) -> None:
+    path = "results/small/corpus/manifest.json"
+    (finished / path).unlink()
+    bare = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    bare["PATH"] = "/usr/bin:/bin"
+    subprocess.run(
+        [*SNAKEMAKE, "--configfile", "config/small.yaml", path],
+        cwd=finished,
+        env=bare,
+        check=True,
+        capture_output=True,
+    )
+    assert (finished / path).exists()
