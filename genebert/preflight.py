@@ -6,7 +6,7 @@ from pathlib import Path
 from genebert.errors import GenebertError
 from genebert.files import open_text_for_writing, sha256
 from genebert.genome import read_lengths, rename_contig, split_segments
-from genebert.inputs.peaks import check_in_genome, read_blacklist, read_bed, read_peaks
+from genebert.inputs.peaks import check_in_genome, read_bed, read_blacklist, read_peaks
 from genebert.inputs.sheet import read_samples
 from genebert.motifs.jaspar import read_jaspar
 

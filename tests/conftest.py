@@ -171,8 +171,7 @@ def world(tmp_path: Path, tiny_genome: Path, tiny_sequences: dict[str, str]) -> 
         lengths={name: len(dna) for name, dna in tiny_sequences.items()},
         narrow=write(
             tmp_path / "one.narrowPeak.gz",
-            "chrA\t1500\t1700\tp1\t10\t.\t4.5\t9\t9\t50\n"
-            "chrA\t4000\t4300\tp2\t10\t.\t7.25\t9\t9\t-1\n",
+            "chrA\t1500\t1700\tp1\t10\t.\t4.5\t9\t9\t50\nchrA\t4000\t4300\tp2\t10\t.\t7.25\t9\t9\t-1\n",
         ),
         bed=write(tmp_path / "two.bed", "#a comment\ntrack name=x\nchrB\t300\t500\nchrA\t100\t300\n"),
         motifs=write(tmp_path / "motifs.jaspar", MOTIFS),

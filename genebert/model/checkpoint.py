@@ -1,6 +1,5 @@
 """A model as a folder: ``config.json``, ``model.safetensors`` and where it came from."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,7 @@ def load_model(folder: str | Path, motif_digest: str | None = None) -> tuple[Gen
     """
     folder = Path(folder)
     try:
-        card = Card(**json.loads((folder / "config.json").read_text()))
+        card = Card.model_validate_json((folder / "config.json").read_text())
         tensors = load_file(folder / "model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise GenebertError(
@@ -83,7 +82,13 @@ def load_model(folder: str | Path, motif_digest: str | None = None) -> tuple[Gen
             str(folder),
         )
     model = GeneBERT(card.settings, len(card.motifs))
-    model.load_state_dict(tensors)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise GenebertError(
+            f"{folder}: weights and config.json disagree ({str(error).splitlines()[1].strip()})",
+            "delete the folder and pre-train again",
+        ) from None
     return model.eval(), card
 
 

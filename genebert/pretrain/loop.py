@@ -1,6 +1,7 @@
 """Pre-training, from a corpus to a model's folder. It reads from top to bottom."""
 
 import csv
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,14 +134,14 @@ def _train(
             )
         loss = total_loss(outcomes, variant)
         if not torch.isfinite(loss):
-            _stop(step, outcomes)
+            _stop(step, [k for k, v in outcomes.items() if not torch.isfinite(v.loss)])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
         optimiser.step()
 
         for name, outcome in outcomes.items():
-            since_log[name] = add(since_log[name], outcome) if name in since_log else outcome
+            since_log[name] = add(outcome, since_log.get(name))
         done = step + 1
         if done % LOG_EVERY == 0 or done == settings.steps:
             figures = _readable(since_log)
@@ -149,6 +150,8 @@ def _train(
             progress.note(", ".join(f"{k} {v:.3f}" for k, v in figures.items() if "loss" in k))
         if done % settings.evaluate_every == 0 or done == settings.steps:
             figures = evaluate(model, evaluation, settings, variant)
+            if bad := [name for name in outcomes if not math.isfinite(figures[f"{name}_loss"])]:
+                _stop(step, bad)
             rows += [(done, "validation", name, value) for name, value in figures.items()]
             shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
             print(f"held out, step {done}: {shown}", file=sys.stderr, flush=True)
@@ -173,7 +176,7 @@ def evaluate(
                     model, batch, objectives, settings.region_mask, settings.matching_group
                 )
             for name, outcome in outcomes.items():
-                sums[name] = add(sums[name], outcome) if name in sums else outcome
+                sums[name] = add(outcome, sums.get(name))
     return _readable(sums)
 
 
@@ -254,9 +257,8 @@ def _readable(outcomes: dict[str, Outcome]) -> dict[str, float]:
     return figures
 
 
-def _stop(step: int, outcomes: dict[str, Outcome]) -> None:
-    bad = [name for name, outcome in outcomes.items() if not torch.isfinite(outcome.loss)]
+def _stop(step: int, bad: list[str]) -> None:
     raise GenebertError(
-        f"the loss of {', '.join(bad) or 'the sum'} is not finite at step {step}",
+        f"the loss of {', '.join(bad) or 'all objectives'} is not finite at step {step}",
         "lower pretrain.learning_rate or raise pretrain.warmup_steps",
     )

@@ -166,6 +166,8 @@ def readable(name: str, outcome: Outcome) -> dict[str, float]:
     return figures
 
 
-def add(left: Outcome, right: Outcome) -> Outcome:
-    """Add two batches' sums."""
-    return Outcome(*(a.detach() + b.detach() for a, b in zip(left, right, strict=True)))
+def add(outcome: Outcome, sums: Outcome | None) -> Outcome:
+    """Return a batch's sums, without gradients, added to those so far."""
+    if sums is None:
+        return Outcome(*(value.detach() for value in outcome))
+    return Outcome(*(a.detach() + b for a, b in zip(outcome, sums, strict=True)))

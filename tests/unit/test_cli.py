@@ -75,8 +75,8 @@ PEAK = "chrA\t1500\t1700\tp1\t10\t.\t4.5\t9\t9\t{}\n"
             _style("fancy"), ["contig_style 'fancy' is unknown", "samples.tsv line 2"], id="style"
         ),
         pytest.param(
-            _bed("A\t1\t50\n"),
-            ["peaks for 'two' name contig 'A', the genome has chrA", "samples.tsv line 3"],
+            _bed("scaffold_1\t1\t50\n"),
+            ["peaks for 'two' name contig 'scaffold_1', the genome has chrA", "samples.tsv line 3"],
             id="unknown contig",
         ),
         pytest.param(
@@ -105,9 +105,7 @@ PEAK = "chrA\t1500\t1700\tp1\t10\t.\t4.5\t9\t9\t{}\n"
             _narrow("chrA\t1500\t1700\tp1\n"), ["4 columns where 10 are needed"], id="few columns"
         ),
         pytest.param(_narrow(PEAK.format(200)), ["summit offset 200 lies outside"], id="summit"),
-        pytest.param(
-            _twice, ["sample 'one' is named twice", "line 2", "line 3"], id="duplicate sample"
-        ),
+        pytest.param(_twice, ["sample 'one' is named twice", "line 2", "line 3"], id="duplicate sample"),
         pytest.param(_column, ["column 'colour' is unknown"], id="sheet column"),
         pytest.param(_format, ["format 'bigBed' is unknown", "narrowPeak, broadPeak, bed"], id="format"),
         pytest.param(_peak_file_gone, ["two.bed does not exist", "'two'"], id="missing peaks"),
@@ -225,9 +223,7 @@ def test_an_internal_error_is_said_to_be_one(
 
 
 @pytest.mark.parametrize("form", ["yaml", "schema", "table"])
-def test_forms_are_printed_to_stdout(
-    run_cli: Callable[..., SimpleNamespace], form: str
-) -> None:
+def test_forms_are_printed_to_stdout(run_cli: Callable[..., SimpleNamespace], form: str) -> None:
     result = run_cli("config", form)
     assert (result.code, result.err) == (0, "")
     if form == "yaml":

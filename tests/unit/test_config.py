@@ -20,6 +20,12 @@ SCHEMA = REPOSITORY / "workflow/schemas/config.schema.json"
 def raw() -> dict[str, Any]:
     """The demo's configuration as the YAML parser gives it."""
     content: dict[str, Any] = yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text())
+    # What the expected messages name, whatever the demo's sizes are.
+    content["pretrain"] |= {"steps": 110, "warmup_steps": 10, "batch_size": 32, "matching_group": 16}
+    content["model"] = {
+        "sequence": {"layers": 2, "width": 64, "heads": 2},
+        "region": {"width": 32, "depths": [2, 2], "heads": [1, 2]},
+    }
     return content
 
 

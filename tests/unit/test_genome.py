@@ -107,7 +107,7 @@ def test_segments_cover_the_genome_exactly_once(
     segments = split_segments(lengths, validation, test)
     covered = [(s.chrom, base) for s in segments for base in range(s.start, s.end)]
     assert covered == [(chrom, base) for chrom in lengths for base in range(lengths[chrom])]
-    split_of = {place: "validation" for place in validation} | {place: "test" for place in test}
+    split_of = dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
     held_out = {f"{s.chrom}:{s.start}-{s.end}": s.split for s in segments if s.split != "train"}
     assert held_out == split_of
 

@@ -3,8 +3,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-import pybedtools
 import pyarrow.parquet as pq
+import pybedtools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -74,7 +74,16 @@ def finished(project: Path) -> Path:
 def test_dry_run_of_the_demo_is_quick_and_imports_no_torch() -> None:
     started = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", *SNAKEMAKE[1:], "-n", "--configfile", "config/demo.yaml", "-F"],
+        [
+            sys.executable,
+            "-X",
+            "importtime",
+            *SNAKEMAKE[1:],
+            "-n",
+            "--configfile",
+            "config/demo.yaml",
+            "-F",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

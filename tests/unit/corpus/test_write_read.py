@@ -172,8 +172,7 @@ def test_reading_gives_sequence_place_split_and_accessibility(
         assert corpus.in_split(split).tolist() == (rows["split"] == split).tolist()
     table = pq.read_table(built.accessibility).to_pandas()
     expected = {
-        (int(region), cell_type): signal
-        for region, cell_type, signal in table.itertuples(index=False)
+        (int(region), cell_type): signal for region, cell_type, signal in table.itertuples(index=False)
     }
     found = {
         (region, corpus.metadata.cell_types[corpus.open_cell_type[i]]): corpus.open_signal[i]
@@ -215,7 +214,7 @@ def test_a_rebuilt_corpus_has_the_same_bytes(
         assert (again.folder / name).read_bytes() == (built.folder / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("chunks", [1, 100])
+@pytest.mark.parametrize("chunks", [1, 50])
 def test_the_number_of_chunks_does_not_change_the_corpus(
     corpus: Corpus, tmp_path: Path, tiny_genome: Path, few_motifs: Path, chunks: int
 ) -> None:
@@ -317,8 +316,12 @@ def test_a_missing_or_damaged_manifest_is_refused(copy: Path) -> None:
 def test_the_demo_read_back_equals_one_scan_of_its_regions(
     demo: SimpleNamespace, jaspar_file: Path, tmp_path: Path
 ) -> None:
-    write_motif_table(jaspar_file, [0.295, 0.205, 0.205, 0.295], 1, 1e-4, 1e-3, tmp_path / "m")
+    every_third = jaspar_file.read_text().split(">")[1::3]
+    (tmp_path / "third.jaspar").write_text("".join(f">{motif}" for motif in every_third))
+    background = [0.295, 0.205, 0.205, 0.295]
+    write_motif_table(tmp_path / "third.jaspar", background, 1, 1e-4, 1e-3, tmp_path / "m")
     table = read_motif_table(tmp_path / "m")
+    assert len(table.motifs) > 300
     (tmp_path / "inputs.tsv").write_text("input\tpath\trecords\tsha256\n")
     built = SimpleNamespace(
         genome=demo.fasta,
@@ -346,6 +349,6 @@ def test_the_demo_read_back_equals_one_scan_of_its_regions(
     region_of = np.repeat(np.arange(corpus.regions), np.diff(corpus.hit_offsets))
     read[region_of, corpus.hit_motif] = corpus.hit_score
     assert np.array_equal(read, dense)
-    assert (dense > 0).sum(axis=1).mean() > 50
+    assert (dense > 0).sum(axis=1).mean() > 15
     assert (np.diff(corpus.open_offsets) >= 1).all(), "each region is open somewhere"
     assert not np.isin(corpus.sequence, [4]).any(), "no demo region holds an N"
