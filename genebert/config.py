@@ -49,7 +49,7 @@ def _interval(value: str) -> str:
     return value
 
 
-Number = Annotated[float, BeforeValidator(_yaml_number)]
+Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_yaml_number)]
 Positive = Annotated[Number, Field(gt=0)]
 Fraction = Annotated[Number, Field(ge=0, lt=1)]
 Weight = Annotated[Number, Field(ge=0)]

@@ -98,7 +98,7 @@ def index_genome(source: str | Path, out: str | Path) -> None:
 
 def _copy_fasta(source: str | Path, out: Path) -> None:
     names: set[str] = set()
-    with out.open("w", encoding="ascii", newline="\n") as fasta:
+    with out.open("w", encoding="utf-8", newline="\n") as fasta:
         for number, line in read_lines(source):
             if line.startswith(">"):
                 name = (line[1:].split() or [""])[0]

@@ -197,11 +197,20 @@ def world(tmp_path: Path, tiny_genome: Path, tiny_sequences: dict[str, str]) -> 
             *("--validation", *found.held_out["validation"]),
             *("--test", *found.held_out["test"]),
             *("--width", "100"),
-            *("--bed", "promoter", str(found.tss), "as_is"),
             *("--out", str(found.out)),
         ]
 
-    found.arguments = arguments
+    def task_arguments(style: str = "as_is") -> list[str]:
+        return [
+            "preflight-task",
+            *("--genome", str(found.genome)),
+            *("--name", "promoter"),
+            *("--bed", str(found.tss)),
+            *("--contig-style", style),
+            *("--out", str(found.out)),
+        ]
+
+    found.arguments, found.task_arguments = arguments, task_arguments
     return found
 
 

@@ -193,16 +193,13 @@ class ColumnFinder:
             return found
         starts, ends, ids = self._of[place.chrom]
         focal = self.columns // 2
-        first = np.searchsorted(starts, segment.start, side="left")
-        last = np.searchsorted(ends, segment.end, side="right")
-        left = ids[
-            max(first, np.searchsorted(ends, place.start, "right") - focal) : np.searchsorted(
-                ends, place.start, "right"
-            )
-        ]
-        right_start = np.searchsorted(starts, place.end, side="left")
+        # Regions do not overlap: both edges are sorted.
+        first = int(np.searchsorted(starts, segment.start, side="left"))
+        last = int(np.searchsorted(ends, segment.end, side="right"))
+        left_end = int(np.searchsorted(ends, place.start, side="right"))
+        right_start = int(np.searchsorted(starts, place.end, side="left"))
+        left = ids[max(first, left_end - focal) : left_end]
         right = ids[right_start : min(last, right_start + self.columns - focal - 1)]
-        left = left[-focal:] if focal else left[:0]
         found[focal - len(left) : focal] = left
         found[focal + 1 : focal + 1 + len(right)] = right
         return found

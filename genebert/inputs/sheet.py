@@ -57,7 +57,7 @@ def read_samples(sheet: str | Path) -> list[Sample]:
     lines = [(number, line) for number, line in read_lines(sheet) if line and not line.startswith("#")]
     if not lines:
         raise GenebertError(f"{sheet} is empty", f"give a header: {' '.join(REQUIRED)}")
-    rows = list(csv.reader([line for _, line in lines], delimiter="\t"))
+    rows = list(csv.reader([line for _, line in lines], delimiter="\t", quoting=csv.QUOTE_NONE))
     header = [name.strip() for name in rows[0]]
     _check_header(header, sheet)
     samples: list[Sample] = []

@@ -12,7 +12,7 @@ from genebert.model.region_encoder import RegionEncoder
 from genebert.model.sequence_encoder import SequenceEncoder
 from genebert.sequence.tokens import SPECIAL, KmerTokenizer
 
-INITIAL_TEMPERATURE = 0.07
+INITIAL_TEMPERATURE = 0.2
 
 
 class GeneBERT(nn.Module):

@@ -54,7 +54,8 @@ class Scanner:
         forward = [motif.log_odds.tolist() for motif in table.motifs]
         reverse = [motif.log_odds[::-1, ::-1].tolist() for motif in table.motifs]
         thresholds = [motif.threshold for motif in table.motifs]
-        self._scanner = moods.Scanner(7)
+        # A window wider than a motif would lose that motif's hits at the end of a sequence.
+        self._scanner = moods.Scanner(min(7, *(len(motif.log_odds.T) for motif in table.motifs)))
         self._scanner.set_motifs(forward + reverse, table.background, thresholds * 2)
 
     def scan(self, sequences: Sequence[str]) -> Hits:

@@ -112,10 +112,10 @@ def matrix(dense: np.ndarray, motifs: Sequence[str], columns: Sequence[str], foc
 
 
 _PANELS = (
-    ("masked_sequence_loss", "Masked sequence: loss (nat a token)"),
-    ("masked_region_loss", "Masked region: squared error (1 = the motif's mean)"),
-    ("matching_loss", "Matching: loss (nat)"),
-    ("matching_top1", "Matching: held-out top-1"),
+    ("masked_sequence_loss", "Masked sequence: loss, nat"),
+    ("masked_region_r2", "Masked region: R²"),
+    ("matching_loss", "Matching: loss, nat"),
+    ("matching_top1", "Matching: top-1"),
 )
 
 
@@ -138,7 +138,6 @@ def pretraining(histories: Mapping[tuple[str, int], pd.DataFrame]) -> str:
             panel.plot(train["step"], train["value"], color=colour, linewidth=0.8, alpha=0.6)
             panel.plot(held["step"], held["value"], color=colour, marker="o", markersize=3)
         panel.set(title=title, xlabel="step")
-        panel.title.set_fontsize(8.5)
     for metric, label, dash in (
         ("matching_linear_top1", "linear baseline", "--"),
         ("matching_chance", "chance", ":"),

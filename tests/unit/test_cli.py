@@ -111,7 +111,6 @@ PEAK = "chrA\t1500\t1700\tp1\t10\t.\t4.5\t9\t9\t{}\n"
         pytest.param(_peak_file_gone, ["two.bed does not exist", "'two'"], id="missing peaks"),
         pytest.param(_gone("sheet"), ["absent.file does not exist"], id="missing sheet"),
         pytest.param(_gone("motifs"), ["absent.file does not exist"], id="missing motifs"),
-        pytest.param(_gone("tss"), ["absent.file does not exist"], id="missing TSS"),
         pytest.param(_gone("blacklist"), ["absent.file does not exist"], id="missing blacklist"),
         pytest.param(_gone("genome"), ["absent.file.fai does not exist"], id="missing genome"),
         pytest.param(
@@ -142,16 +141,6 @@ PEAK = "chrA\t1500\t1700\tp1\t10\t.\t4.5\t9\t9\t{}\n"
             _hold_out(["chrA:x-y"], ["chrB"]), ["chrA:x-y", "genome.split.validation"], id="bad split"
         ),
         pytest.param(
-            lambda world: world.tss.write_text("chrA\t1\t2\tG\t0\n") and None,
-            ["5 columns where 6 are needed", "tss.bed line 1"],
-            id="TSS without strand column",
-        ),
-        pytest.param(
-            lambda world: world.tss.write_text("chrA\t1\t2\tG\t0\t.\n") and None,
-            ["strand '.'", "tss.bed line 1"],
-            id="TSS of no strand",
-        ),
-        pytest.param(
             lambda world: world.blacklist.write_text("A\t1\t2\n") and None,
             ["name contig 'A'", "genome.blacklist"],
             id="blacklist of other contigs",
@@ -163,6 +152,25 @@ def test_bad_input_is_refused_before_any_work(
 ) -> None:
     spoil(world)
     message = refused(*world.arguments())
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("chrA\t1\t2\tG\t0\n", ["5 columns where 6 are needed", "tss.bed line 1"]),
+        ("chrA\t1\t2\tG\t0\t.\n", ["strand '.'", "tss.bed line 1"]),
+        ("A\t1\t2\tG\t0\t+\n", ["intervals of task 'promoter' name contig 'A'", "contig_style"]),
+        ("chrA\t1\t6001\tG\t0\t+\n", ["ends after the contig's 6000 bp", "tss.bed line 1"]),
+        ("", ["tss.bed has no intervals"]),
+    ],
+)
+def test_bad_intervals_of_a_task_are_refused_before_any_work(
+    world: World, refused: Refused, text: str, parts: list[str]
+) -> None:
+    world.tss.write_text(text)
+    message = refused(*world.task_arguments())
     for part in parts:
         assert part in message
 
@@ -254,7 +262,7 @@ SCANNING = ["MOODS", "pybedtools", "snakemake", "pyfaidx"]
         ("genebert.pretrain.loop", SCANNING),
         ("genebert.benchmarks.finetune", SCANNING),
         ("genebert.benchmarks.run", SCANNING),
-        ("genebert.report.tables", [*SCANNING, "torch"]),
+        ("genebert.report.tables", SCANNING),
     ],
 )
 def test_a_stage_imports_only_what_it_needs(modules: str, unwanted: list[str]) -> None:

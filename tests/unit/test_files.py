@@ -1,5 +1,6 @@
 import gzip
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def test_gzip_is_known_by_its_content_not_its_name(tmp_path: Path) -> None:
 
 
 def _truncated() -> bytes:
-    return gzip.compress(os.urandom(5000))[:-1000]
+    return gzip.compress(random.Random(1).randbytes(2500).hex().encode())[:-1000]
 
 
 def _corrupt() -> bytes:
@@ -99,6 +100,7 @@ def _corrupt() -> bytes:
         (b"\x1f\x8b", "truncated or corrupt gzip"),
         (b"chr1\t1\t2\nchr1\t\xff\xfe\n", "is not text (line 2)"),
     ],
+    ids=["truncated", "corrupt", "header only", "binary"],
 )
 def test_damaged_files_are_refused_by_name(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "a.bed.gz"
@@ -106,7 +108,7 @@ def test_damaged_files_are_refused_by_name(tmp_path: Path, content: bytes, said:
     with pytest.raises(GenebertError) as error:
         list(read_lines(path))
     assert str(path) in str(error.value)
-    assert said in str(error.value) or "is not text" in str(error.value)
+    assert said in str(error.value)
 
 
 def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:

@@ -258,6 +258,7 @@ def test_real_sequence_equals_the_demo_fasta_read_by_hand(demo_genome: Path, rep
 # Files of another user's: modules are loaded first, because that user may not be able to read them.
 _AS_NOBODY = """
 import os, sys
+import email.parser, encodings.ascii, importlib.metadata, pyfaidx
 import genebert.cli, genebert.genome
 if os.geteuid() == 0:
     os.setgroups([])

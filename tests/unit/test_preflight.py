@@ -13,11 +13,11 @@ def test_valid_inputs_are_listed_with_counts_and_checksums(
     assert result.err == "5 inputs fit the genome (3 contigs)\n"
     table = pd.read_csv(world.out, sep="\t").set_index("input")
     assert table["records"].to_dict() == {
+        "genome": 3,
+        "motifs": 3,
+        "blacklist": 1,
         "one": 2,
         "two": 2,
-        "blacklist": 1,
-        "promoter": 2,
-        "motifs": 3,
     }
     for path, checksum in zip(table["path"], table["sha256"], strict=True):
         with open(path, "rb") as binary:  # noqa: PTH123
@@ -30,7 +30,8 @@ def test_the_blacklist_is_optional(
     arguments = world.arguments()
     at = arguments.index("--blacklist")
     assert run_cli(*arguments[:at], *arguments[at + 2 :]).code == 0
-    assert pd.read_csv(world.out, sep="\t")["input"].tolist() == ["one", "two", "promoter", "motifs"]
+    listed = pd.read_csv(world.out, sep="\t")["input"].tolist()
+    assert listed == ["genome", "motifs", "one", "two"]
 
 
 def test_a_held_out_stretch_shorter_than_a_region_is_refused(
@@ -65,11 +66,32 @@ def test_the_demo_passes(
         *("preflight", "--genome", demo.fasta, "--samples", "config/demo_samples.tsv"),
         *("--motifs", jaspar_file, "--blacklist", demo.blacklist),
         *("--validation", "chr20:42000000-44000000", "--test", "chr20:44000000-50000000"),
-        *("--width", 515, "--bed", "promoter", demo.tss, "as_is"),
+        *("--width", 515),
         *("--out", f"{tmp_path}/preflight.tsv"),
     )
     assert result.code == 0, result.err
     table = pd.read_csv(f"{tmp_path}/preflight.tsv", sep="\t").set_index("input")
+    assert table.loc["genome", "records"] == 1
     assert table.loc["motifs", "records"] == 1019
-    assert table.loc["promoter", "records"] == 368
     assert len(table) == 15
+
+
+def test_the_intervals_of_a_task_are_checked_apart(
+    world: SimpleNamespace, run_cli: Callable[..., SimpleNamespace]
+) -> None:
+    result = run_cli(*world.task_arguments())
+    assert (result.code, result.err) == (0, "2 intervals of task 'promoter' fit the genome\n")
+    table = pd.read_csv(world.out, sep="\t")
+    assert table[["input", "path", "records"]].values.tolist() == [["promoter", str(world.tss), 2]]
+    checksum = hashlib.sha256(world.tss.read_bytes()).hexdigest()
+    assert table["sha256"].tolist() == [checksum]
+
+
+def test_the_intervals_of_a_task_may_be_of_another_contig_style(
+    world: SimpleNamespace, run_cli: Callable[..., SimpleNamespace]
+) -> None:
+    world.tss.write_text("A\t5\t6\tg\t0\t+\n")
+    assert run_cli(*world.task_arguments()).code == 1
+    (world.folder / "genome.fa.fai").unlink()
+    (world.folder / "genome.fa.fai").write_text("chrA\t6000\t13\t60\t61\n")
+    assert run_cli(*world.task_arguments("ucsc")).code == 0

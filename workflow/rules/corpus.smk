@@ -9,6 +9,8 @@ rule motifs:
         f"{R}/motifs/motifs.parquet",
     log:
         f"{R}/logs/motifs.log",
+    benchmark:
+        f"{R}/logs/benchmarks/motifs.tsv"
     conda:
         "../../envs/genebert.yaml"
     params:
@@ -64,6 +66,8 @@ rule corpus:
         f"{R}/corpus/part-{{chunk}}.parquet",
     log:
         f"{R}/logs/corpus/{{chunk}}.log",
+    benchmark:
+        f"{R}/logs/benchmarks/corpus.{{chunk}}.tsv"
     conda:
         "../../envs/genebert.yaml"
     params:

@@ -33,6 +33,8 @@ rule preflight:
         f"{R}/reference/preflight.tsv",
     log:
         f"{R}/logs/preflight.log",
+    benchmark:
+        f"{R}/logs/benchmarks/preflight.tsv"
     conda:
         "../../envs/genebert.yaml"
     params:

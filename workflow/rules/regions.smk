@@ -12,6 +12,8 @@ rule peaks:
         f"{R}/peaks/{{sample}}.bed.gz",
     log:
         f"{R}/logs/peaks/{{sample}}.log",
+    benchmark:
+        f"{R}/logs/benchmarks/peaks.{{sample}}.tsv"
     conda:
         "../../envs/genebert.yaml"
     params:

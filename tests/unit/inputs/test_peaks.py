@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from genebert.errors import GenebertError
 from genebert.inputs.peaks import (
     COLUMNS,
-    clean_blacklist,
     clean_peaks,
     clean_sample,
     read_bed,
+    read_blacklist,
     read_cleaned,
     read_peaks,
     write_peaks,
@@ -198,7 +198,7 @@ def test_a_sample_wholly_on_the_blacklist_is_refused(tmp_path: Path) -> None:
 def test_a_blacklist_of_another_assembly_is_refused(tmp_path: Path) -> None:
     (tmp_path / "blacklist.bed").write_text("1\t0\t1000\n")
     with pytest.raises(GenebertError, match=r"name contig '1'.*genome\.blacklist"):
-        clean_blacklist(tmp_path / "blacklist.bed", "as_is", LENGTHS)
+        read_blacklist(tmp_path / "blacklist.bed", LENGTHS)
 
 
 def test_real_peaks_survive_cleaning_by_count_and_never_touch_the_blacklist(

@@ -43,9 +43,9 @@ def eighty(jaspar_table: MotifTable) -> MotifTable:
 
 @pytest.fixture(scope="module")
 def eager(eighty: MotifTable) -> MotifTable:
-    """The first forty of them with a threshold that a word in fifty passes: many hits to compare."""
+    """The first forty of them with thresholds far too low: many hits to compare."""
     motifs = [
-        type(m)(m.matrix_id, m.name, m.log_odds, float(np.floor(m.threshold / 2)), 0.02)
+        type(m)(m.matrix_id, m.name, m.log_odds, float(np.floor(m.threshold / 5)), 0.02)
         for m in eighty.motifs[:40]
     ]
     return MotifTable(motifs, [], eighty.background, 1.0, 0.02)
@@ -75,7 +75,7 @@ def test_hits_on_random_sequence_with_n_runs_equal_brute_force(eager: MotifTable
     sequences += ["N" * 50, ""]
     found = _rows(Scanner(eager).scan(sequences))
     assert found == _expected(sequences, eager)
-    assert len(found) > 500
+    assert len(found) > 150
 
 
 def test_the_stored_score_is_the_float16_share_of_the_span(few_table: MotifTable) -> None:
@@ -115,6 +115,14 @@ def test_blocks_do_not_change_hits(few_table: MotifTable, sequences: list[str], 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan, "BLOCK_BP", block_bp)
         assert _rows(scanner.scan(sequences)) == one_by_one
+
+
+def test_a_short_motif_is_found_at_the_very_ends_of_a_sequence(few_table: MotifTable) -> None:
+    gata = next(i for i, m in enumerate(few_table.motifs) if m.name == "GATA")
+    for dna in ("GATACCCCCCCCCCGATA", "GATA", "GATAN", "NNNNNNNNNNGATANNNNNNNNNN"):
+        found = [row for row in _rows(Scanner(few_table).scan([dna, dna])) if row[1] == gata]
+        places = [at for at in range(len(dna)) if dna.startswith("GATA", at)]
+        assert [(row[0], row[2]) for row in found] == [(i, at) for i in (0, 1) for at in places]
 
 
 def test_no_hit_spans_two_sequences(few_table: MotifTable) -> None:
