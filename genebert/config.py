@@ -39,7 +39,8 @@ def _yaml_number(value: Any) -> Any:
 
 
 def _interval(value: str) -> str:
-    value = value.replace(",", "").replace("_", "") if ":" in value else value
+    chrom, colon, span = value.rpartition(":")
+    value = f"{chrom}{colon}{span.replace(',', '').replace('_', '')}" if colon else value
     if not _INTERVAL.match(value):
         raise ValueError("write `chrom` or `chrom:start-end` (bp, 0-based half-open)")
     if ":" in value:
@@ -69,10 +70,12 @@ class Split(Section):
 
     validation: list[IntervalText] = Field(
         examples=[["chr8"]],
+        min_length=1,
         description="chromosomes or intervals that choose between models (early stopping)",
     )
     test: list[IntervalText] = Field(
         examples=[["chr7", "chr9"]],
+        min_length=1,
         description="chromosomes or intervals that are only ever read to report results",
     )
 

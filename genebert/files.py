@@ -79,6 +79,8 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
                 yield number, line.decode("utf-8").rstrip("\r\n")
     except FileNotFoundError:
         raise GenebertError(f"{path} does not exist", "correct the path") from None
+    except PermissionError:
+        raise GenebertError(f"{path} may not be read", "change its permissions") from None
     except IsADirectoryError:
         raise GenebertError(f"{path} is a folder", "name a file") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:

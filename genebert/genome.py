@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import pyfaidx
-
 from genebert.errors import GenebertError
 from genebert.files import complete_or_absent, read_lines
 
@@ -77,6 +75,8 @@ def index_genome(source: str | Path, out: str | Path) -> None:
         If the file is no FASTA, names a contig twice, or has lines that cannot be indexed; or if
         the folder cannot be written. Nothing is left behind then.
     """
+    import pyfaidx  # noqa: PLC0415 (a GPU node has none)
+
     out = Path(out)
     try:
         with complete_or_absent(out) as fasta, complete_or_absent(f"{out}.fai") as fai:
@@ -98,6 +98,7 @@ def index_genome(source: str | Path, out: str | Path) -> None:
 
 def _copy_fasta(source: str | Path, out: Path) -> None:
     names: set[str] = set()
+    longest = 0
     with out.open("w", encoding="utf-8", newline="\n") as fasta:
         for number, line in read_lines(source):
             if line.startswith(">"):
@@ -109,6 +110,7 @@ def _copy_fasta(source: str | Path, out: Path) -> None:
                         where=f"{source} line {number}",
                     )
                 names.add(name)
+                longest = 0
             elif bad := _NOT_DNA.search(line):
                 raise GenebertError(
                     f"'{bad.group()}' is no nucleotide code",
@@ -118,6 +120,13 @@ def _copy_fasta(source: str | Path, out: Path) -> None:
             elif not names:
                 raise GenebertError(
                     "sequence before the first '>' line", "give a FASTA", f"{source} line {number}"
+                )
+            elif len(line) > (longest := longest or len(line)):
+                # An index built over it would point to the wrong bases.
+                raise GenebertError(
+                    f"{source} cannot be indexed: a line is longer than the first of its contig",
+                    "wrap all lines of a contig to one length (`seqkit seq -w 60`)",
+                    where=f"line {number}",
                 )
             fasta.write(line + "\n")
     if not names:
@@ -134,6 +143,8 @@ class Genome:
     """
 
     def __init__(self, fasta: str | Path) -> None:
+        import pyfaidx  # noqa: PLC0415
+
         fasta = Path(fasta)
         fai = Path(f"{fasta}.fai")
         for path in (fasta, fai):
@@ -182,8 +193,13 @@ def parse_interval(text: str, lengths: Mapping[str, int]) -> Interval:
     chrom, colon, span = text.partition(":")
     if not colon and chrom in lengths:
         return Interval(chrom, 0, lengths[chrom])
-    start, end = (int(part) for part in span.split("-")) if colon else (0, 1)
-    interval = Interval(chrom, start, end)
+    try:
+        start, end = (int(part) for part in span.split("-")) if colon else (0, 1)
+        interval = Interval(chrom, start, end)
+    except ValueError:
+        raise GenebertError(
+            f"'{text}' is no interval", "write `chrom` or `chrom:start-end`, start < end"
+        ) from None
     check_inside(interval, lengths)
     return interval
 

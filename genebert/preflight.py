@@ -86,6 +86,14 @@ def preflight_task(
     bed["chrom"] = [rename_contig(chrom, contig_style) for chrom in bed["chrom"]]
     where = f"benchmarks.tasks.{name}"
     check_in_genome(bed, str(bed_file), f"intervals of task '{name}'", lengths, where)
+    strands = [rest[2] for rest in bed["rest"]]
+    for line, strand in zip(bed["line"], strands, strict=True):
+        if strand not in ("+", "-"):
+            raise GenebertError(
+                f"strand '{strand}' of an interval of task '{name}' is neither + nor -",
+                "give the strand in column 6",
+                f"{bed_file} line {line}",
+            )
     _write([(name, bed_file, len(bed))], out)
     return f"{len(bed)} intervals of task '{name}' fit the genome"
 

@@ -43,8 +43,8 @@ def build_catalogue(
     """Choose non-overlapping windows of one width around summits, strongest first.
 
     A window is shifted where it would leave the contig or cross into another split. A window that
-    overlaps a chosen one is absorbed: its peak belongs to the chosen region it overlaps most (the
-    stronger of two equal ones). Peaks on segments shorter than the width are dropped.
+    overlaps a stronger one already chosen is absorbed: its peak belongs to the one of these it overlaps
+    most (the stronger of two equal ones). Peaks on segments shorter than the width are dropped.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from genebert.benchmarks.metrics import binary_metrics
+from genebert.benchmarks.metrics import METRICS
 
 MIN_BLOCKS = 20
 RESAMPLES = 1000
@@ -51,7 +51,7 @@ def interval(
     for _ in range(RESAMPLES):
         rows = np.concatenate([rows_of[block] for block in rng.integers(count, size=count)])
         chosen = rng.integers(len(scores), size=len(scores))
-        values = [binary_metrics(labels[rows], scores[s][rows])[metric] for s in chosen]
+        values = [METRICS[metric](labels[rows], scores[s][rows]) for s in chosen]
         draws.append(np.mean(values))
     low, high = np.nanpercentile(draws, [2.5, 97.5])
     return float(low), float(high)

@@ -1,10 +1,10 @@
 """Peak and interval files: reading them strictly, and the cleaned peaks of one sample."""
 
+import csv
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-import pybedtools
 
 from genebert.errors import GenebertError
 from genebert.files import open_text_for_writing, read_lines
@@ -182,9 +182,12 @@ def clean_peaks(
 
 
 def _touches(peaks: pd.DataFrame, blacklist: str | Path) -> pd.Series:
+    import pybedtools  # noqa: PLC0415 (a GPU node has none)
+
     indexed = peaks[["chrom", "start", "end"]].assign(index=range(len(peaks)))
-    bed = pybedtools.BedTool.from_dataframe(indexed)
-    touching = {int(hit.name) for hit in bed.intersect(str(blacklist), u=True)}
+    listed = read_bed(blacklist)[["chrom", "start", "end"]]  # bedtools itself reads tabs only
+    bed, off = (pybedtools.BedTool.from_dataframe(table) for table in (indexed, listed))
+    touching = {int(hit.name) for hit in bed.intersect(off, u=True)}
     pybedtools.cleanup()
     return pd.Series([index in touching for index in range(len(peaks))], index=peaks.index)
 
@@ -202,7 +205,13 @@ def write_peaks(peaks: pd.DataFrame, out: str | Path) -> None:
 def read_cleaned(path: str | Path) -> pd.DataFrame:
     """Read what :func:`write_peaks` wrote."""
     return pd.read_csv(
-        path, sep="\t", names=list(COLUMNS), comment="#", dtype={"chrom": str, "name": str}
+        path,
+        sep="\t",
+        header=0,
+        names=list(COLUMNS),
+        dtype={"chrom": str, "name": str},
+        quoting=csv.QUOTE_NONE,
+        keep_default_na=False,
     )
 
 

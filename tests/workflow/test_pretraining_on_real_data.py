@@ -22,17 +22,18 @@ MODEL = Model(
     columns=8,
     projection=512,
     sequence=SequenceEncoder(layers=1, width=32, heads=1, feedforward=64),
-    region=RegionEncoder(patch=[32, 2], window=[8, 8], width=16, depths=[1, 1], heads=[1, 2]),
+    region=RegionEncoder(patch=[16, 2], window=[8, 8], width=32, depths=[2, 2], heads=[1, 2]),
 )
 VARIANTS = {
-    "multimodal": Variant(masked_sequence=1, masked_region=1, matching=1),
-    "shuffled": Variant(masked_sequence=1, masked_region=1, matching=1, matrices="shuffled"),
+    "multimodal": Variant(masked_sequence=1, masked_region=10, matching=0.5),
+    "shuffled": Variant(matching=1, matrices="shuffled"),
 }
 SETTINGS = Pretrain(
     steps=100,
     batch_size=32,
     learning_rate=2e-3,
     warmup_steps=10,
+    weight_decay=1.0,
     matching_group=16,
     evaluate_every=50,
     evaluation_views=256,
