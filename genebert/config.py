@@ -395,14 +395,14 @@ class Config(Section):
             )
         if variant not in self.pretrain.variants:
             raise ValueError(
-                f"benchmarks.models names '{model}', but pretrain.variants has only "
-                f"{', '.join(self.pretrain.variants)}"
+                f"benchmarks.models names '{model}', but there is no such variant; use one of "
+                f"pretrain.variants: {', '.join(self.pretrain.variants)}"
             )
         allowed = self.pretrain.variants[variant].inputs()
         if inputs not in allowed:
             raise ValueError(
-                f"benchmarks.models names '{model}', but the objectives of '{variant}' allow only "
-                f"{', '.join(sorted(allowed))}"
+                f"benchmarks.models names '{model}', inputs that the objectives of '{variant}' do not "
+                f"train; write {' or '.join(f'{variant}.{name}' for name in sorted(allowed))}"
             )
 
 

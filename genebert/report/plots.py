@@ -148,8 +148,10 @@ def pretraining(histories: Mapping[tuple[str, int], pd.DataFrame]) -> str:
             if (history["metric"] == metric).any()
         ]
         if values:
-            axes[3].axhline(float(np.mean(values)), color="black", linestyle=dash, linewidth=1)
-            axes[3].annotate(label, (0, float(np.mean(values))), fontsize=7, va="bottom", color="black")
+            mean = float(np.mean(values))
+            axes[3].axhline(mean, color="black", linestyle=dash, linewidth=1)
+            place = axes[3].get_yaxis_transform()  # x as a fraction of the panel, y in data
+            axes[3].text(0.98, mean, label, transform=place, fontsize=7, ha="right", va="bottom")
     axes[3].set_ylim(0, 1.05)
     handles = [plt.Line2D([], [], color=c, label=name) for name, (c, _) in styles.items()]
     handles.append(plt.Line2D([], [], color="grey", linewidth=0.8, label="training"))

@@ -274,7 +274,7 @@ def test_one_result_is_rebuilt_by_its_path(finished: Path) -> None:
     path = "results/small/benchmarks/promoter/kmer_logistic/seed1/metrics.json"
     before = (finished / path).read_bytes()
     (finished / path).unlink()
-    done = snakemake("--configfile", "config/small.yaml", path, folder=finished)
+    done = snakemake(path, "--configfile", "config/small.yaml", folder=finished)
     assert planned(done.stdout + done.stderr) == {"benchmark": 1, "total": 1}
     assert (finished / path).read_bytes() == before
 
@@ -285,7 +285,7 @@ def test_snakemake_runs_without_the_environment_activated(finished: Path) -> Non
     bare = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH")}
     bare["PATH"] = "/usr/bin:/bin"
     subprocess.run(
-        [*SNAKEMAKE, "--configfile", "config/small.yaml", path],
+        [*SNAKEMAKE, path, "--configfile", "config/small.yaml"],
         cwd=finished,
         env=bare,
         check=True,
