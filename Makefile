@@ -3,6 +3,7 @@
 # Both set up .venv with the pinned packages of envs/requirements.lock first, and bedtools where missing.
 
 PYTHON ?= python3
+# Three at most: each training of the demo takes up to 1 GB.
 CORES ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 3 ] && echo 3 || echo $$n)
 PYTEST ?=
 

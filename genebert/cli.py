@@ -6,6 +6,7 @@ Stages are imported when they are run, so that a light one starts at once.
 # ruff: noqa: PLC0415
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     parser = build_parser()
     options = parser.parse_args(arguments)
     stage: Stage = options.stage
+    # Schedulers stop jobs with SIGTERM: leave as from any error, so that temporary files are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         print(stage(options), file=options.stream)
     except GenebertError as error:
@@ -245,7 +248,15 @@ def _summary(options: argparse.Namespace) -> str:
 def _report(options: argparse.Namespace) -> str:
     from genebert.report.page import write_report
 
-    return write_report(Path(options.results), options.title, options.block_bp, options.out)
+    return write_report(
+        Path(options.results),
+        runs=options.runs,
+        histories=options.histories,
+        tasks=options.tasks,
+        title=options.title,
+        block_bp=options.block_bp,
+        out=options.out,
+    )
 
 
 def _config(options: argparse.Namespace) -> str:
@@ -428,6 +439,9 @@ STAGES: dict[str, tuple[Stage, str, dict[str, dict[str, Any]]]] = {
         "make one HTML page of a results folder, to be read offline",
         {
             "--results": _needed("results folder"),
+            "--runs": _needed("folders of runs", nargs="+"),
+            "--tasks": _needed("names of the tasks", nargs="+"),
+            "--histories": {"nargs": "*", "default": [], "help": "history.tsv of pre-trainings"},
             "--title": _needed("name of the dataset"),
             **_BLOCK,
             **_OUT,

@@ -56,9 +56,9 @@ def open_text_for_writing(path: str | Path) -> Iterator[TextIO]:
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write JSON with sorted keys, complete or absent."""
+    """Write JSON with sorted keys, complete or absent; NaN and infinity are refused."""
     with open_text_for_writing(path) as out:
-        out.write(json.dumps(content, indent=1, sort_keys=True) + "\n")
+        out.write(json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
@@ -76,7 +76,7 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
             compressed = raw.read(2) == b"\x1f\x8b"
         with gzip.open(path, "rb") if compressed else path.open("rb") as binary:
             for number, line in enumerate(binary, start=1):
-                yield number, line.decode("utf-8").rstrip("\r\n")
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except FileNotFoundError:
         raise GenebertError(f"{path} does not exist", "correct the path") from None
     except PermissionError:

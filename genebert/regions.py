@@ -25,14 +25,15 @@ def load_peaks(files: Mapping[str, str | Path]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        chrom, start, end, name, signal, summit, ``sample`` and ``rank``: the signal's rank within
-        its sample in (0, 1], which makes samples of any depth and assay comparable.
+        chrom, start, end, name, signal, summit, ``sample`` and ``rank``: the signal's mid-rank
+        within its sample in (0, 1), which makes samples of any depth comparable; peaks of a sample
+        without signal all get 1/2.
     """
     tables = []
     for sample, path in files.items():
         peaks = read_cleaned(path)
         peaks["sample"] = sample
-        peaks["rank"] = peaks["signal"].rank(method="max", pct=True)
+        peaks["rank"] = (peaks["signal"].rank(method="average") - 0.5) / len(peaks)
         tables.append(peaks)
     return pd.concat(tables, ignore_index=True)
 

@@ -1,7 +1,8 @@
 """The version of each stage's results.
 
 A rule carries its stage's number as a parameter: raising it reruns the stage, editing a comment does
-not. Raise it when the same inputs and settings give another result; a golden test fails if you forget.
+not. Raise it when the same inputs and settings give another result; for the stages up to the corpus and
+for the promoter task a golden test fails if you forget.
 """
 
 STAGES = {

@@ -1,6 +1,7 @@
 """Fine-tuning: one protocol for every pre-trained model and task."""
 
 import copy
+import sys
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from genebert.config import Inputs
 from genebert.corpus.read import Corpus
 from genebert.corpus.sample import HitColumns, hit_columns
 from genebert.devices import pick_device, use_threads
+from genebert.errors import GenebertError
 from genebert.model.genebert import GeneBERT
 from genebert.model.heads import ClassHead
 from genebert.pretrain.schedule import adamw, learning_rate, set_rate
@@ -128,25 +130,26 @@ def finetune(
     shuffle = torch.Generator().manual_seed(seed)
 
     best_loss, best_epoch, best_state = float("inf"), 0, copy.deepcopy(model.state_dict())
-    epoch = 0
-    progress = Progress(range(1, settings.epochs + 1), "fine-tuning")
-    for epoch in progress:
+    progress = iter(Progress(range(steps), "fine-tuning"))
+    for epoch in range(1, settings.epochs + 1):
         model.train()
         order = train[torch.randperm(len(train), generator=shuffle).to(device)]
-        for number, rows in enumerate(order.split(settings.batch_size)):
-            step = (epoch - 1) * batches + number
+        for rows, step in zip(order.split(settings.batch_size), progress, strict=False):
             rate = learning_rate(step, steps, int(WARMUP * steps), settings.learning_rate)
             set_rate(optimiser, rate)
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
                 logits = model(*examples.batch(rows))
             loss = F.cross_entropy(logits.float(), examples.labels[rows], weight=weights)
+            _check_finite(loss, step)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
         logits = predict(model, examples, validation)
-        held_out = float(F.cross_entropy(logits, examples.labels[validation], weight=weights))
-        progress.note(f"validation loss {held_out:.4f}")
+        loss = F.cross_entropy(logits, examples.labels[validation], weight=weights)
+        _check_finite(loss, epoch * batches)
+        held_out = float(loss)
+        print(f"epoch {epoch}: validation loss {held_out:.4f}", file=sys.stderr, flush=True)
         if held_out < best_loss:
             best_loss, best_epoch, best_state = held_out, epoch, copy.deepcopy(model.state_dict())
         elif epoch - best_epoch >= settings.patience:
@@ -155,6 +158,14 @@ def finetune(
     everything = torch.arange(len(examples.labels), device=device)
     probability = predict(model, examples, everything).double().softmax(-1).cpu().numpy()
     return probability, {"epochs": epoch, "best_epoch": best_epoch, "validation_loss": best_loss}
+
+
+def _check_finite(loss: torch.Tensor, step: int) -> None:
+    if not torch.isfinite(loss):
+        raise GenebertError(
+            f"the loss of fine-tuning is not finite at step {step}",
+            "lower benchmarks.finetune.learning_rate",
+        )
 
 
 @torch.no_grad()

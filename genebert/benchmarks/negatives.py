@@ -95,6 +95,9 @@ def gc_matched(
             if index is not None:
                 found[index] = place
                 occupied.add(place)
+                left -= 1
+            if not left:
+                return found
     return found
 
 

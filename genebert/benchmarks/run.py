@@ -80,7 +80,7 @@ def run(
         "settings": settings.model_dump() if facts else {},
         "training": facts,
         "versions": versions(),
-        **{split: metrics_of(predictions, split) for split in ("validation", "test")},
+        **{split: _as_json(metrics_of(predictions, split)) for split in ("validation", "test")},
     }
     write_json(out / "metrics.json", result)
     return f"{task}, {model_name}, seed {seed}: test AUROC {result['test']['auroc']:.3f}"
@@ -97,3 +97,8 @@ def metrics_of(predictions: pd.DataFrame, split: str) -> dict[str, float]:
     rows = predictions[predictions["split"] == split]
     figures = binary_metrics(rows["label"].to_numpy(), rows["score"].to_numpy())
     return {"examples": len(rows), **figures}
+
+
+def _as_json(figures: dict[str, float]) -> dict[str, float | None]:
+    """Return the figures with null for what is undefined (NaN is no JSON)."""
+    return {name: None if np.isnan(value) else value for name, value in figures.items()}

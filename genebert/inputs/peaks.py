@@ -70,7 +70,13 @@ def _coordinate(text: str, where: str) -> int:
 
 
 def check_in_genome(
-    bed: pd.DataFrame, path: str, what: str, lengths: Mapping[str, int], where: str
+    bed: pd.DataFrame,
+    path: str,
+    what: str,
+    lengths: Mapping[str, int],
+    where: str,
+    *,
+    can_rename: bool = True,
 ) -> None:
     """Raise GenebertError where an interval names an unknown contig or leaves the genome.
 
@@ -82,6 +88,8 @@ def check_in_genome(
         The file, what it holds ("peaks for 'K562'") and where it was named, for messages.
     lengths
         Contig lengths in bp.
+    can_rename
+        Whether ``contig_style`` can be set where the file was named.
     """
     for chrom in bed["chrom"].unique():
         if chrom in lengths:
@@ -90,7 +98,8 @@ def check_in_genome(
             if (renamed := rename_contig(chrom, style)) in lengths:
                 raise GenebertError(
                     f"{what} name contig '{chrom}', the genome has '{renamed}'",
-                    f"set `contig_style: {style}` there, or use a genome with matching names",
+                    (f"set `contig_style: {style}` there, or " if can_rename else "rename them, or ")
+                    + "use a genome with matching names",
                     where,
                 )
         raise GenebertError(
@@ -144,7 +153,7 @@ def _details(sample: Sample, line: int, start: int, end: int, rest: list[str]) -
     column = 1 if sample.format == "bed" else 3
     name = rest[0] if rest and rest[0] not in ("", ".") else f"{sample.sample}_{line}"
     try:
-        signal = float(rest[column]) if len(rest) > column else 1.0
+        signal = float(rest[column]) if len(rest) > column and rest[column] != "." else 1.0
         offset = int(rest[6]) if sample.format == "narrowPeak" else -1
     except ValueError as error:
         raise GenebertError(
@@ -152,10 +161,10 @@ def _details(sample: Sample, line: int, start: int, end: int, rest: list[str]) -
         ) from None
     if not abs(signal) < float("inf"):
         raise GenebertError(f"signal {signal} is not finite", "correct the line", where)
-    if offset >= end - start:
+    if not -1 <= offset < end - start:
         raise GenebertError(
             f"summit offset {offset} lies outside the {end - start} bp of its peak",
-            "correct the line; narrowPeak column 10 counts from the peak's start",
+            "correct the line; narrowPeak column 10 counts from the peak's start, -1 is none",
             where,
         )
     return name, signal, start + offset if offset >= 0 else (start + end) // 2
@@ -164,7 +173,9 @@ def _details(sample: Sample, line: int, start: int, end: int, rest: list[str]) -
 def clean_peaks(
     peaks: pd.DataFrame, lengths: Mapping[str, int], blacklist: str | Path | None
 ) -> pd.DataFrame:
-    """Drop blacklisted peaks, keep the strongest of those with equal places, sort in genome order.
+    """Drop blacklisted peaks, keep the strongest of equal ones, sort in genome order.
+
+    Peaks are equal when start, end and summit are: peak callers give one line for each summit of a peak.
 
     Returns
     -------
@@ -175,10 +186,12 @@ def clean_peaks(
         peaks = peaks[~_touches(peaks, blacklist)]
     order = {chrom: rank for rank, chrom in enumerate(lengths)}
     peaks = peaks.assign(rank=peaks["chrom"].map(order)).sort_values(
-        ["rank", "start", "end", "signal", "summit", "name"],
-        ascending=[True, True, True, False, True, True],
+        ["rank", "start", "end", "summit", "signal", "name"],
+        ascending=[True, True, True, True, False, True],
     )
-    return peaks.drop_duplicates(["rank", "start", "end"])[list(COLUMNS)].reset_index(drop=True)
+    return peaks.drop_duplicates(["rank", "start", "end", "summit"])[list(COLUMNS)].reset_index(
+        drop=True
+    )
 
 
 def _touches(peaks: pd.DataFrame, blacklist: str | Path) -> pd.Series:
@@ -234,5 +247,6 @@ def clean_sample(
 def read_blacklist(path: str | Path, lengths: Mapping[str, int]) -> pd.DataFrame:
     """Read a blacklist and check it against the genome."""
     bed = read_bed(path)
-    check_in_genome(bed, str(path), "the blacklist's lines", lengths, "genome.blacklist")
+    where = "genome.blacklist"
+    check_in_genome(bed, str(path), "the blacklist's lines", lengths, where, can_rename=False)
     return bed

@@ -73,19 +73,30 @@ def read_samples(sheet: str | Path) -> list[Sample]:
         samples.append(_sample(values, where))
     if not samples:
         raise GenebertError(f"{sheet} has no samples", "add a row a peak file")
-    seen: dict[str, Sample] = {}
+    names: dict[str, Sample] = {}
+    paths: dict[str, Sample] = {}
     for sample in samples:
-        if sample.sample in seen:
+        if first := names.get(sample.sample):
             raise GenebertError(
-                f"sample '{sample.sample}' is named twice ({seen[sample.sample].where})",
+                f"sample '{sample.sample}' is named twice ({first.where})",
                 "give each row a sample name of its own; rows of one cell_type are merged",
                 sample.where,
             )
-        seen[sample.sample] = sample
+        if first := paths.get(sample.path):
+            raise GenebertError(
+                f"'{sample.sample}' and '{first.sample}' have the same file {sample.path}",
+                "correct the path of one of them",
+                sample.where,
+            )
+        names[sample.sample] = paths[sample.path] = sample
     return samples
 
 
 def _check_header(header: list[str], sheet: str | Path) -> None:
+    if len(header) == 1:
+        raise GenebertError(
+            "the columns are not separated by tabs", "write one tab between columns", f"{sheet} header"
+        )
     for name in REQUIRED:
         if name not in header:
             raise GenebertError(

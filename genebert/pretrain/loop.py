@@ -79,7 +79,7 @@ def pretrain(
     model.to(device)
 
     rows: list[tuple[int, str, str, float]] = []
-    evaluation = _batches(held_out, settings, variant)
+    evaluation = _batches(held_out, settings, variant) if variant.trained else []
     if variant.matching:
         top1 = _linear_baseline(corpus, mean, std, evaluation, settings.matching_group)
         rows.append((0, "validation", "matching_linear_top1", top1))

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from genebert.motifs.table import read_motif_table
 from genebert.report import plots
 from genebert.report.tables import BINARY, verdict
 
-# Stages in the order of the flow: name, what it makes, prefix of its timing files.
+# Stages in the order of the flow: name, which is also the prefix of its timing files; what it makes.
 STAGES = (
     ("index_genome", "genome and index"),
     ("preflight", "every input checked"),
@@ -29,20 +29,34 @@ STAGES = (
     ("scan_motifs", "hits, both strands"),
     ("corpus", "Parquet parts, manifest"),
     ("pretrain", "weights a variant and seed"),
-    ("task", "examples a task"),
+    ("task", "examples of a task"),
     ("benchmark", "predictions, metrics"),
     ("summary", "this page's table"),
 )
 LOCUS_COLUMNS = 32
 
 
-def write_report(results: Path, title: str, block_bp: int, out: str | Path) -> str:
+def write_report(
+    results: Path,
+    runs: Sequence[str | Path],
+    histories: Sequence[str | Path],
+    tasks: Sequence[str],
+    title: str,
+    block_bp: int,
+    out: str | Path,
+) -> str:
     """Write the page; return a line on it.
 
     Parameters
     ----------
     results
         Folder of a finished run.
+    runs
+        Folders of the benchmark runs to show: what else lies there is of another configuration.
+    histories
+        Files ``…/{variant}/seed{n}/history.tsv`` of the pre-trainings to show.
+    tasks
+        Names of the tasks.
     title
         Name of the dataset.
     block_bp
@@ -54,7 +68,7 @@ def write_report(results: Path, title: str, block_bp: int, out: str | Path) -> s
     manifest = json.loads((results / "corpus/manifest.json").read_text())
     motifs = read_motif_table(results / "motifs/motifs.parquet")
     summary = pd.read_csv(results / "benchmarks/summary.tsv", sep="\t")
-    histories = read_histories(results / "pretrain")
+    curves = read_histories(histories)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("genebert.report", "."),
         autoescape=True,
@@ -65,8 +79,8 @@ def write_report(results: Path, title: str, block_bp: int, out: str | Path) -> s
     page = environment.get_template("page.html").render(
         title=title,
         version=__version__,
-        stages=stage_rows(results / "logs/benchmarks"),
-        inputs=read_inputs(results / "reference"),
+        stages=stage_rows(results / "logs/timings"),
+        inputs=read_inputs(results / "reference", tasks),
         manifest=manifest,
         metadata=corpus.metadata,
         dropped=motifs.dropped,
@@ -75,14 +89,14 @@ def write_report(results: Path, title: str, block_bp: int, out: str | Path) -> s
         statistics=draw_statistics(corpus, results / "corpus", manifest),
         locus=locus,
         matrix=matrix,
-        curves=plots.pretraining(histories) if histories else "",
-        pretraining=final_figures(histories),
+        curves=plots.pretraining(curves) if curves else "",
+        pretraining=final_figures(curves),
         tasks=[
             {
                 "name": task,
                 "verdict": verdict(int(rows["blocks"].iloc[0]), block_bp),
                 "rows": rows.to_dict("records"),
-                "figure": plots.benchmark(str(task), test_predictions(results, str(task), rows)),
+                "figure": plots.benchmark(str(task), test_predictions(runs, str(task))),
             }
             for task, rows in summary.groupby("task", sort=False)
         ],
@@ -108,24 +122,23 @@ def stage_rows(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def read_inputs(folder: Path) -> list[dict[str, str]]:
+def read_inputs(folder: Path, tasks: Sequence[str]) -> list[dict[str, str]]:
     """Return the rows that preflight wrote, those of tasks last."""
     rows: list[dict[str, str]] = []
-    for path in [folder / "preflight.tsv", *sorted(folder.glob("preflight.*.tsv"))]:
-        with path.open(newline="") as text:
+    for name in ("preflight.tsv", *(f"preflight.{task}.tsv" for task in tasks)):
+        with (folder / name).open(newline="") as text:
             rows += csv.DictReader(text, delimiter="\t")
     return rows
 
 
-def read_histories(folder: Path) -> dict[tuple[str, int], pd.DataFrame]:
-    """Return the history of every variant and seed that took a step."""
-    histories = {}
-    for path in sorted(folder.glob("*/seed*/history.tsv")):
-        history = pd.read_csv(path, sep="\t")
-        if (history["step"] > 0).any():
-            seed = int(path.parent.name.removeprefix("seed"))
-            histories[path.parent.parent.name, seed] = history
-    return histories
+def read_histories(files: Sequence[str | Path]) -> dict[tuple[str, int], pd.DataFrame]:
+    """Return histories by variant and seed, which their paths name."""
+    return {
+        (path.parent.parent.name, int(path.parent.name.removeprefix("seed"))): pd.read_csv(
+            path, sep="\t"
+        )
+        for path in map(Path, files)
+    }
 
 
 def final_figures(
@@ -197,11 +210,12 @@ def draw_locus(corpus: Corpus) -> tuple[str, str]:
     return what, plots.matrix(dense, corpus.metadata.motifs, names, width // 2)
 
 
-def test_predictions(results: Path, task: str, rows: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
-    """Return the test predictions of each model, one table a seed."""
+def test_predictions(runs: Sequence[str | Path], task: str) -> dict[str, list[pd.DataFrame]]:
+    """Return the test predictions of each model on a task, one table a seed."""
     found: dict[str, list[pd.DataFrame]] = {}
-    for model in rows["model"]:
-        for path in sorted((results / "benchmarks" / task / model).glob("seed*/predictions.parquet")):
-            predictions = pd.read_parquet(path)
-            found.setdefault(model, []).append(predictions[predictions["split"] == "test"])
+    for run in map(Path, runs):
+        facts = json.loads((run / "metrics.json").read_text())
+        if facts["task"] == task:
+            predictions = pd.read_parquet(run / "predictions.parquet")
+            found.setdefault(facts["model"], []).append(predictions[predictions["split"] == "test"])
     return found

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from sklearn.metrics import precision_recall_curve, roc_curve
+from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 
 mpl.use("Agg")
 mpl.rcParams.update(
@@ -182,7 +182,7 @@ def benchmark(task: str, runs: Mapping[str, Sequence[pd.DataFrame]]) -> str:
             precision, recall, _ = precision_recall_curve(label, score)
             roc.plot(fpr, tpr, color=colour, linestyle=dash, linewidth=1)
             pr.plot(recall, precision, color=colour, linestyle=dash, linewidth=1)
-            area = float(np.trapezoid(tpr, fpr))
+            area = roc_auc_score(label, score)
             dots.plot(area, row, "o", color=colour, markersize=6, alpha=0.8)
     roc.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=0.8)
     roc.set(xlabel="false positive rate", ylabel="true positive rate", title=f"{task}: ROC")

@@ -23,7 +23,7 @@ rule task_promoter:
     log:
         f"{R}/logs/tasks/{{task}}.log",
     benchmark:
-        f"{R}/logs/benchmarks/task.{{task}}.tsv"
+        f"{R}/logs/timings/task.{{task}}.tsv"
     conda:
         "../../envs/genebert.yaml"
     params:
@@ -35,9 +35,9 @@ rule task_promoter:
         "Building the examples of task {wildcards.task}"
     shell:
         "python -m genebert task-promoter --name {wildcards.task} --settings {params.settings:q}"
-        " --genome {input.fasta} {params.held_out} --regions {input.regions}"
-        " --accessibility {input.accessibility} --motifs {input.motifs}"
-        " --columns {params.columns} --out {output} 2> {log}"
+        " --genome {input.fasta:q} {params.held_out} --regions {input.regions:q}"
+        " --accessibility {input.accessibility:q} --motifs {input.motifs:q}"
+        " --columns {params.columns} --out {output:q} 2> {log:q}"
 
 
 rule benchmark:
@@ -52,14 +52,16 @@ rule benchmark:
     log:
         f"{R}/logs/benchmark/{{task}}.{{model}}.seed{{seed}}.log",
     benchmark:
-        f"{R}/logs/benchmarks/benchmark.{{task}}.{{model}}.seed{{seed}}.tsv"
+        f"{R}/logs/timings/benchmark.{{task}}.{{model}}.seed{{seed}}.tsv"
     conda:
         "../../envs/genebert.yaml"
     threads: CONFIG.benchmarks.finetune.threads
     params:
-        settings=as_json(CONFIG.benchmarks.finetune),
+        settings=finetune_settings,
         weights=lambda wildcards, input: (
-            f"--weights {Path(input.weights).parent}" if input.weights else ""
+            option("--weights", str(Path(input.weights).parent))
+            if input.weights
+            else ""
         ),
         corpus=lambda wildcards, input: Path(input.manifest).parent,
         out=lambda wildcards, output: Path(output.metrics).parent,
@@ -67,9 +69,9 @@ rule benchmark:
     message:
         "Running {wildcards.model} on {wildcards.task}, seed {wildcards.seed}"
     shell:
-        "python -m genebert benchmark --task {wildcards.task} --dataset {input.dataset}"
-        " --corpus {params.corpus} --model {wildcards.model} {params.weights}"
-        " --settings {params.settings:q} --seed {wildcards.seed} --out {params.out} 2> {log}"
+        "python -m genebert benchmark --task {wildcards.task} --dataset {input.dataset:q}"
+        " --corpus {params.corpus:q} --model {wildcards.model} {params.weights}"
+        " --settings {params.settings:q} --seed {wildcards.seed} --out {params.out:q} 2> {log:q}"
 
 
 rule summary:
@@ -85,6 +87,8 @@ rule summary:
         ),
     log:
         f"{R}/logs/summary.log",
+    benchmark:
+        f"{R}/logs/timings/summary.tsv"
     conda:
         "../../envs/genebert.yaml"
     params:
@@ -94,5 +98,5 @@ rule summary:
     message:
         "Gathering all runs in one table"
     shell:
-        "python -m genebert summary --runs {params.runs} --block-bp {params.block_bp}"
-        " --out {output.tsv} 2> {log}"
+        "python -m genebert summary --runs {params.runs:q} --block-bp {params.block_bp}"
+        " --out {output.tsv:q} 2> {log:q}"

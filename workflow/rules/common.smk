@@ -1,13 +1,15 @@
 # What the rules share: the validated configuration, the samples, and paths made of both.
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-# The package beside this workflow is the one in use, whether or not it is installed.
-sys.path.insert(0, str(Path(workflow.basedir).parent))
+# The package beside this workflow is the one in use, here and in jobs, whether or not it is installed.
+PROJECT = str(Path(workflow.basedir).parent)
+sys.path.insert(0, PROJECT)
 from genebert import config as configuration
 from genebert.errors import GenebertError
 from genebert.inputs.sheet import read_samples
@@ -16,7 +18,8 @@ from genebert.versions import STAGES
 # Rules call `python -m genebert`: the interpreter that runs Snakemake, unless `--sdm conda` puts the
 # rule's own environment before it.
 os.environ.update(
-    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
+    PYTHONPATH=os.pathsep.join([PROJECT, *filter(None, [os.getenv("PYTHONPATH")])]),
 )
 
 
@@ -35,9 +38,13 @@ SAMPLES = {sample.sample: sample for sample in or_explain(read_samples, CONFIG.s
 R = CONFIG.results_dir.rstrip("/")
 GENOME = f"{R}/reference/genome.fa"
 CHUNKS = [f"{chunk:04d}" for chunk in range(CONFIG.motifs.chunks)]
-HELD_OUT = (
-    f"--validation {' '.join(CONFIG.genome.split.validation)} "
-    f"--test {' '.join(CONFIG.genome.split.test)}"
+HELD_OUT = shlex.join(
+    [
+        "--validation",
+        *CONFIG.genome.split.validation,
+        "--test",
+        *CONFIG.genome.split.test,
+    ]
 )
 
 
@@ -57,7 +64,7 @@ def as_json(section, **more):
 
 def option(flag, value):
     """Return ``flag value``, or nothing where there is no value."""
-    return "" if value is None else f"{flag} {value}"
+    return "" if value is None else shlex.join([flag, value])
 
 
 def existing(path):
@@ -68,7 +75,16 @@ def existing(path):
 def pretrain_settings(wildcards):
     """Return the settings of one variant: changing another one retrains nothing here."""
     variant = CONFIG.pretrain.variants[wildcards.variant]
-    return as_json(CONFIG.pretrain, variants={wildcards.variant: variant.model_dump()})
+    variants = {wildcards.variant: variant.model_dump()}
+    if not variant.trained:
+        return json.dumps({"variants": variants})
+    return as_json(CONFIG.pretrain, variants=variants)
+
+
+def finetune_settings(wildcards):
+    """Return the settings of fine-tuning, none for a baseline."""
+    is_baseline = wildcards.model in configuration.Config.BASELINES
+    return "{}" if is_baseline else as_json(CONFIG.benchmarks.finetune)
 
 
 def weights_of(wildcards):

@@ -10,7 +10,7 @@ rule motifs:
     log:
         f"{R}/logs/motifs.log",
     benchmark:
-        f"{R}/logs/benchmarks/motifs.tsv"
+        f"{R}/logs/timings/motifs.tsv"
     conda:
         "../../envs/genebert.yaml"
     params:
@@ -22,9 +22,9 @@ rule motifs:
     message:
         "Ordering motifs and finding their thresholds"
     shell:
-        "python -m genebert motifs --file {input.motifs} --background {params.background}"
+        "python -m genebert motifs --file {input.motifs:q} --background {params.background}"
         " --pseudocount {params.pseudocount} --p-value {params.p_value}"
-        " --max-realised-p {params.max_realised_p} --out {output} 2> {log}"
+        " --max-realised-p {params.max_realised_p} --out {output:q} 2> {log:q}"
 
 
 rule scan_motifs:
@@ -38,7 +38,7 @@ rule scan_motifs:
     log:
         f"{R}/logs/scan_motifs/{{chunk}}.log",
     benchmark:
-        f"{R}/logs/benchmarks/scan_motifs.{{chunk}}.tsv"
+        f"{R}/logs/timings/scan_motifs.{{chunk}}.tsv"
     conda:
         "../../envs/genebert.yaml"
     params:
@@ -48,9 +48,9 @@ rule scan_motifs:
     message:
         "Scanning chunk {wildcards.chunk} of the regions for motifs"
     shell:
-        "python -m genebert scan --genome {input.fasta} --regions {input.regions}"
-        " --motifs {input.motifs} --chunk {params.chunk} --chunks {params.chunks}"
-        " --out {output} 2> {log}"
+        "python -m genebert scan --genome {input.fasta:q} --regions {input.regions:q}"
+        " --motifs {input.motifs:q} --chunk {params.chunk} --chunks {params.chunks}"
+        " --out {output:q} 2> {log:q}"
 
 
 rule corpus:
@@ -67,7 +67,7 @@ rule corpus:
     log:
         f"{R}/logs/corpus/{{chunk}}.log",
     benchmark:
-        f"{R}/logs/benchmarks/corpus.{{chunk}}.tsv"
+        f"{R}/logs/timings/corpus.{{chunk}}.tsv"
     conda:
         "../../envs/genebert.yaml"
     params:
@@ -78,10 +78,10 @@ rule corpus:
     message:
         "Writing part {wildcards.chunk} of the corpus"
     shell:
-        "python -m genebert corpus --genome {input.fasta} --genome-name {params.genome:q}"
-        " --regions {input.regions} --accessibility {input.accessibility}"
-        " --motifs {input.motifs} --hits {input.hits} --inputs {input.checksums}"
-        " --chunk {params.chunk} --chunks {params.chunks} --out {output} 2> {log}"
+        "python -m genebert corpus --genome {input.fasta:q} --genome-name {params.genome:q}"
+        " --regions {input.regions:q} --accessibility {input.accessibility:q}"
+        " --motifs {input.motifs:q} --hits {input.hits:q} --inputs {input.checksums:q}"
+        " --chunk {params.chunk} --chunks {params.chunks} --out {output:q} 2> {log:q}"
 
 
 rule manifest:
@@ -98,4 +98,4 @@ rule manifest:
     message:
         "Checking the parts of the corpus against each other"
     shell:
-        "python -m genebert manifest --parts {input} --out {output} 2> {log}"
+        "python -m genebert manifest --parts {input:q} --out {output:q} 2> {log:q}"

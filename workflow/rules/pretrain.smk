@@ -13,7 +13,7 @@ rule pretrain:
     log:
         f"{R}/logs/pretrain/{{variant}}.seed{{seed}}.log",
     benchmark:
-        f"{R}/logs/benchmarks/pretrain.{{variant}}.seed{{seed}}.tsv"
+        f"{R}/logs/timings/pretrain.{{variant}}.seed{{seed}}.tsv"
     conda:
         "../../envs/genebert.yaml"
     threads: CONFIG.pretrain.threads
@@ -26,6 +26,6 @@ rule pretrain:
     message:
         "Pre-training {wildcards.variant}, seed {wildcards.seed}"
     shell:
-        "python -m genebert pretrain --corpus {params.corpus} --model {params.model:q}"
+        "python -m genebert pretrain --corpus {params.corpus:q} --model {params.model:q}"
         " --settings {params.settings:q} --variant {wildcards.variant} --seed {wildcards.seed}"
-        " --out {params.out} --history {output.history} 2> {log}"
+        " --out {params.out:q} --history {output.history:q} 2> {log:q}"

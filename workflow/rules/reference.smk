@@ -10,7 +10,7 @@ rule index_genome:
     log:
         f"{R}/logs/index_genome.log",
     benchmark:
-        f"{R}/logs/benchmarks/index_genome.tsv"
+        f"{R}/logs/timings/index_genome.tsv"
     conda:
         "../../envs/genebert.yaml"
     params:
@@ -18,14 +18,13 @@ rule index_genome:
     message:
         "Copying and indexing the genome"
     shell:
-        "python -m genebert index-genome --fasta {input} --out {output.fasta} 2> {log}"
+        "python -m genebert index-genome --fasta {input:q} --out {output.fasta:q} 2> {log:q}"
 
 
 rule preflight:
     input:
         fasta=GENOME,
         fai=f"{GENOME}.fai",
-        samples=CONFIG.samples,
         peaks=[sample.path for sample in SAMPLES.values()],
         motifs=CONFIG.motifs.file,
         blacklist=existing(CONFIG.genome.blacklist),
@@ -34,10 +33,16 @@ rule preflight:
     log:
         f"{R}/logs/preflight.log",
     benchmark:
-        f"{R}/logs/benchmarks/preflight.tsv"
+        f"{R}/logs/timings/preflight.tsv"
     conda:
         "../../envs/genebert.yaml"
     params:
+        sheet=CONFIG.samples,
+        # The rows, not the file: a comment in the sheet reruns nothing.
+        rows=[
+            [s.sample, s.cell_type, s.format, s.path, s.contig_style]
+            for s in SAMPLES.values()
+        ],
         blacklist=option("--blacklist", CONFIG.genome.blacklist),
         held_out=HELD_OUT,
         width=CONFIG.regions.width,
@@ -45,9 +50,9 @@ rule preflight:
     message:
         "Checking every input of the corpus against the genome"
     shell:
-        "python -m genebert preflight --genome {input.fasta} --samples {input.samples}"
-        " --motifs {input.motifs} {params.blacklist} {params.held_out} --width {params.width}"
-        " --out {output} 2> {log}"
+        "python -m genebert preflight --genome {input.fasta:q} --samples {params.sheet:q}"
+        " --motifs {input.motifs:q} {params.blacklist} {params.held_out} --width {params.width}"
+        " --out {output:q} 2> {log:q}"
 
 
 # Apart from the inputs of the corpus: another TSS file must not rerun pre-training.
@@ -70,5 +75,5 @@ rule preflight_task:
     message:
         "Checking the intervals of task {wildcards.task} against the genome"
     shell:
-        "python -m genebert preflight-task --genome {input.fasta} --name {wildcards.task}"
-        " --bed {input.bed} --contig-style {params.style} --out {output} 2> {log}"
+        "python -m genebert preflight-task --genome {input.fasta:q} --name {wildcards.task}"
+        " --bed {input.bed:q} --contig-style {params.style} --out {output:q} 2> {log:q}"

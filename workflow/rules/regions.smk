@@ -13,7 +13,7 @@ rule peaks:
     log:
         f"{R}/logs/peaks/{{sample}}.log",
     benchmark:
-        f"{R}/logs/benchmarks/peaks.{{sample}}.tsv"
+        f"{R}/logs/timings/peaks.{{sample}}.tsv"
     conda:
         "../../envs/genebert.yaml"
     params:
@@ -27,8 +27,8 @@ rule peaks:
     message:
         "Cleaning the peaks of {wildcards.sample}"
     shell:
-        "python -m genebert peaks --sample {wildcards.sample} --samples {params.sheet}"
-        " --genome {input.fasta} {params.blacklist} --out {output} 2> {log}"
+        "python -m genebert peaks --sample {wildcards.sample} --samples {params.sheet:q}"
+        " --genome {input.fasta:q} {params.blacklist} --out {output:q} 2> {log:q}"
 
 
 rule regions:
@@ -43,7 +43,7 @@ rule regions:
     log:
         f"{R}/logs/regions.log",
     benchmark:
-        f"{R}/logs/benchmarks/regions.tsv"
+        f"{R}/logs/timings/regions.tsv"
     conda:
         "../../envs/genebert.yaml"
     params:
@@ -57,5 +57,5 @@ rule regions:
     message:
         "Joining the peaks of all samples into one catalogue of regions"
     shell:
-        "python -m genebert regions --samples {params.sheet} --peaks {params.peaks}"
-        " --genome {input.fasta} {params.held_out} --width {params.width} --out {params.out} 2> {log}"
+        "python -m genebert regions --samples {params.sheet:q} --peaks {params.peaks:q}"
+        " --genome {input.fasta:q} {params.held_out} --width {params.width} --out {params.out:q} 2> {log:q}"

@@ -30,11 +30,14 @@ rule report:
         "../../envs/genebert.yaml"
     params:
         results=lambda wildcards, output: Path(output[0]).parent,
+        runs=RUNS,
+        tasks=list(CONFIG.benchmarks.tasks),
         title=CONFIG.genome.name,
         block_bp=CONFIG.benchmarks.block_bp,
         version=STAGES["report"],
     message:
         "Making the report"
     shell:
-        "python -m genebert report --results {params.results} --title {params.title:q}"
-        " --block-bp {params.block_bp} --out {output} 2> {log}"
+        "python -m genebert report --results {params.results:q} --title {params.title:q}"
+        " --runs {params.runs:q} --tasks {params.tasks} --histories {input.history:q}"
+        " --block-bp {params.block_bp} --out {output:q} 2> {log:q}"

@@ -1,0 +1,28 @@
+"""What the documents point to exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *ROOT.glob("config/*.md"), *ROOT.glob("resources/*/*.md")]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text())
+    missing = [link for link in links if not (document.parent / link).exists()]
+    assert not missing
+
+
+def test_conda_environment_follows_the_lock() -> None:
+    lines = (ROOT / "envs/requirements.lock").read_text().splitlines()
+    locked = dict(line.lower().split("==") for line in lines if "==" in line)
+    other_name = {"pytorch": "torch", "moods": "moods-python", "matplotlib-base": "matplotlib"}
+    environment = yaml.safe_load((ROOT / "envs/genebert.yaml").read_text())["dependencies"]
+    pins = dict(pin.split("=") for pin in environment if ">" not in pin and "python=" not in pin)
+    assert len(pins) > 10
+    for name, version in pins.items():
+        assert locked[other_name.get(name, name)].partition("+")[0] == version, name
