@@ -142,7 +142,7 @@ def test_a_small_number_may_be_written_in_any_way(raw: dict[str, Any], text: str
         ("benchmarks/models", ["sequence_only.both"], ["write sequence_only.sequence"]),
         ("benchmarks/models", ["scratch.both"] * 2, ["names scratch.both twice"]),
         ("benchmarks/tasks", {}, ["'benchmarks.tasks'"]),
-        ("results_dir", "/etc", ["'results_dir' = '/etc'"]),
+        ("results_dir", "my results", ["'results_dir' = 'my results'", "no spaces"]),
     ],
 )
 def test_a_bad_value_is_refused_with_key_value_and_fix(

@@ -213,7 +213,7 @@ def test_signal_ranks_make_samples_comparable(tmp_path: Path) -> None:
         return tmp_path / name
 
     peaks = load_peaks({"deep": sample("deep", [100, 400, 400, 900]), "flat": sample("flat", [1])})
-    assert peaks["rank"].tolist() == [0.25, 0.75, 0.75, 1.0, 1.0]
+    assert peaks["rank"].tolist() == [0.125, 0.5, 0.5, 0.875, 0.5]
     assert peaks["sample"].tolist() == ["deep"] * 4 + ["flat"]
 
 

@@ -56,9 +56,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "config").mkdir()
     sheet = (ROOT / "config/demo_samples.tsv").read_text().splitlines()
     kept = [line for line in sheet if line.startswith(("sample", "CD4_day2", "GM12878"))]
-    (folder / "config/small.tsv").write_text("\n".join(kept) + "\n")
+    # Paths with spaces, everywhere that a user may have them.
+    data = folder / "my data"
+    data.mkdir()
+    for path in ("genome.fa.gz", "tss.bed.gz", "blacklist.bed.gz", "peaks/CD4_day2.broadPeak.gz"):
+        (data / Path(path).name).symlink_to(ROOT / "resources/demo" / path)
+    text = "\n".join(kept).replace("resources/demo/peaks/CD4", "my data/CD4")
+    (folder / "config/small sheet.tsv").write_text(text + "\n")
     raw = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
-    raw |= {"results_dir": "results/small", "samples": "config/small.tsv", "seeds": [1]}
+    raw |= {"results_dir": "results/small", "samples": "config/small sheet.tsv", "seeds": [1]}
+    raw["genome"] |= {"fasta": "my data/genome.fa.gz", "blacklist": "my data/blacklist.bed.gz"}
+    raw["benchmarks"]["tasks"]["promoter"]["tss"] = "my data/tss.bed.gz"
     raw["model"]["columns"] = 4
     raw["model"]["sequence"] |= {"width": 16, "layers": 1, "feedforward": 32}
     raw["pretrain"] |= {"steps": 2, "warmup_steps": 1, "evaluate_every": 2, "evaluation_views": 16}
@@ -111,7 +119,7 @@ def test_default_configuration_does_not_shine_through_a_chosen_one(project: Path
     text = done.stdout + done.stderr
     assert "genebert peaks" in text
     assert "--blacklist" not in text
-    assert "data/" not in text
+    assert "hg38" not in text
 
 
 def test_default_configuration_is_used_when_none_is_chosen() -> None:
@@ -173,6 +181,7 @@ def test_every_stage_writes_what_the_design_says(finished: Path) -> None:
     results = finished / "results/small"
     for path in (
         "reference/preflight.tsv",
+        "reference/preflight.promoter.tsv",
         "peaks/CD4_day2.bed.gz",
         "regions/regions.parquet",
         "regions/accessibility.parquet",
@@ -239,7 +248,7 @@ def test_editing_a_comment_reruns_nothing(finished: Path) -> None:
     [
         (
             {"benchmarks": {"finetune": {"epochs": 2}}},
-            {"benchmark": 3, "summary": 1, "report": 1, "all": 1},
+            {"benchmark": 2, "summary": 1, "report": 1, "all": 1},
         ),
         (
             {"benchmarks": {"models": ["kmer_logistic", "motif_logistic", "multimodal.both"]}},
@@ -268,6 +277,27 @@ def test_a_change_reruns_what_depends_on_it_only(
     done = snakemake("-n", "--configfile", "config/changed.yaml", folder=finished)
     counts = planned(done.stdout + done.stderr)
     assert {rule: n for rule, n in counts.items() if rule != "total"} == expected
+
+
+def test_a_comment_in_the_sheet_reruns_nothing(finished: Path) -> None:
+    with (finished / "config/small sheet.tsv").open("a") as sheet:
+        sheet.write("# a comment\n")
+    done = snakemake("-n", "--configfile", "config/small.yaml", folder=finished)
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_a_changed_tss_file_reruns_its_task_only(finished: Path) -> None:
+    tss = finished / "my data/tss.bed.gz"
+    content = tss.read_bytes()
+    tss.unlink()
+    tss.write_bytes(content[:-8] + b"changed!")
+    done = snakemake("-n", "--configfile", "config/small.yaml", folder=finished)
+    counts = planned(done.stdout + done.stderr)
+    tss.unlink()
+    tss.symlink_to(ROOT / "resources/demo/tss.bed.gz")
+    assert set(counts) == {
+        *("preflight_task", "task_promoter", "benchmark", "summary", "report", "all", "total")
+    }
 
 
 def test_one_result_is_rebuilt_by_its_path(finished: Path) -> None:

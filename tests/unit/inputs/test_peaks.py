@@ -123,9 +123,9 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
             read_peaks(_sample(tmp_path / "a.gz", text), LENGTHS)
 
 
-def test_cleaning_sorts_in_genome_order_and_keeps_the_strongest_of_one_place() -> None:
+def test_cleaning_sorts_in_genome_order_and_keeps_the_strongest_of_one_summit() -> None:
     peaks = _peaks(
-        ("chr1", 10, 20, "weak", 1.0, 15),
+        ("chr1", 10, 20, "weak", 1.0, 12),
         ("chr1", 10, 20, "strong", 2.0, 12),
         ("chr1", 10, 25, "longer", 1.0, 15),
         ("chr2", 900, 950, "b", 1.0, 925),
@@ -133,6 +133,12 @@ def test_cleaning_sorts_in_genome_order_and_keeps_the_strongest_of_one_place() -
     )
     kept = clean_peaks(peaks, LENGTHS, None)
     assert kept["name"].tolist() == ["a", "b", "strong", "longer"]
+
+
+def test_every_summit_of_a_peak_is_kept() -> None:
+    summits = [1200, 3500, 5700]
+    peaks = _peaks(*(("chr1", 1000, 6000, f"s{summit}", 1.0, summit) for summit in summits))
+    assert clean_peaks(peaks, LENGTHS, None)["summit"].tolist() == summits
 
 
 @pytest.mark.parametrize("separator", ["\t", " "])
