@@ -14,6 +14,7 @@ from genebert.benchmarks.finetune import Classifier, Examples, class_weights, fi
 from genebert.config import Finetune
 from genebert.config import Model as ModelSettings
 from genebert.corpus.read import Corpus
+from genebert.errors import GenebertError
 from genebert.model.genebert import GeneBERT
 from genebert.sequence.codes import PADDING, encode_all
 
@@ -106,6 +107,13 @@ def test_test_examples_change_no_other_prediction(
     # Batches of the last prediction differ in content, so that sums may round differently.
     np.testing.assert_allclose(first[rest], second[rest], atol=1e-6)
     assert not np.allclose(first[test], second[test])
+
+
+def test_training_that_diverges_gives_no_result(
+    toy_task: Dataset, synthetic_corpus: Corpus, tiny_settings: ModelSettings
+) -> None:
+    with pytest.raises(GenebertError, match="fine-tuning is not finite at step"):
+        fit(tiny_settings, "sequence", toy_task, synthetic_corpus, learning_rate=1e30)
 
 
 def test_the_same_seed_gives_the_same_predictions(

@@ -32,6 +32,13 @@ def test_columns_may_come_in_any_order(tmp_path: Path) -> None:
     assert (sample.path, sample.format, sample.cell_type) == ("a.bed", "bed", "c")
 
 
+def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> None:
+    text = "\ufeff" + HEADER + "s\tc\tx\tbed\ta.bed\n"
+    sheet = tmp_path / "samples.tsv"
+    sheet.write_bytes(text.replace("\n", "\r\n").encode())
+    assert find_sample(sheet, "s").path == "a.bed"
+
+
 def test_a_quote_is_a_character_like_any_other(tmp_path: Path) -> None:
     sheet = _sheet(
         tmp_path,
@@ -46,6 +53,8 @@ def test_a_quote_is_a_character_like_any_other(tmp_path: Path) -> None:
         ("", "is empty"),
         ("# only a comment\n", "is empty"),
         (HEADER, "has no samples"),
+        (HEADER.replace("\t", "   "), "not separated by tabs"),
+        (HEADER + "a\tc\tx\tbed\tp\nb\tc\tx\tbed\tp\n", "have the same file p"),
         ("sample\tcell_type\tassay\tpath\n", "column 'format' is missing"),
         (HEADER.replace("\n", "\tcolour\n"), "column 'colour' is unknown or named twice"),
         (HEADER.replace("\n", "\tpath\n"), "column 'path' is unknown or named twice"),
