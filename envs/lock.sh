@@ -9,5 +9,5 @@ trap 'rm -rf "$folder"' EXIT
 "$folder/venv/bin/python" -m pip install -q ".[workflow,dev]"
 {
     echo "# Exact versions that the tests passed with. Made by \`make lock\` from the ranges of pyproject.toml."
-    "$folder/venv/bin/python" -m pip freeze --all --exclude genebert --exclude pip | sed 's/ @ .*//'
+    "$folder/venv/bin/python" -m pip freeze --all --exclude genebert --exclude pip | sed 's/ @ .*//; s/+cpu$//'
 } >envs/requirements.lock

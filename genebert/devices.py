@@ -34,4 +34,4 @@ def _give_memory_back() -> None:
     """
     if platform.libc_ver()[0] == "glibc":
         mmap_threshold = -3  # M_MMAP_THRESHOLD of <malloc.h>
-        ctypes.CDLL(None).mallopt(mmap_threshold, 16 << 20)
+        ctypes.CDLL(None).mallopt(mmap_threshold, 4 << 20)
