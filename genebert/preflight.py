@@ -5,8 +5,8 @@ from pathlib import Path
 
 from genebert.errors import GenebertError
 from genebert.files import open_text_for_writing, sha256
-from genebert.genome import read_lengths, rename_contig, split_segments
-from genebert.inputs.peaks import check_in_genome, read_bed, read_blacklist, read_peaks
+from genebert.genome import read_lengths, split_segments
+from genebert.inputs.peaks import read_blacklist, read_peaks, read_task_intervals
 from genebert.inputs.sheet import read_samples
 from genebert.motifs.jaspar import read_jaspar
 
@@ -82,18 +82,7 @@ def preflight_task(
         If the file does not fit; nothing is written then.
     """
     lengths = read_lengths(f"{fasta}.fai")
-    bed = read_bed(bed_file, fields=6)
-    bed["chrom"] = [rename_contig(chrom, contig_style) for chrom in bed["chrom"]]
-    where = f"benchmarks.tasks.{name}"
-    check_in_genome(bed, str(bed_file), f"intervals of task '{name}'", lengths, where)
-    strands = [rest[2] for rest in bed["rest"]]
-    for line, strand in zip(bed["line"], strands, strict=True):
-        if strand not in ("+", "-"):
-            raise GenebertError(
-                f"strand '{strand}' of an interval of task '{name}' is neither + nor -",
-                "give the strand in column 6",
-                f"{bed_file} line {line}",
-            )
+    bed = read_task_intervals(bed_file, contig_style, name, lengths)
     _write([(name, bed_file, len(bed))], out)
     return f"{len(bed)} intervals of task '{name}' fit the genome"
 

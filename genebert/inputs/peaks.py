@@ -117,6 +117,36 @@ def check_in_genome(
         )
 
 
+def read_task_intervals(
+    path: str | Path, contig_style: str, task: str, lengths: Mapping[str, int]
+) -> pd.DataFrame:
+    """Read the stranded intervals (BED6) of a task, checked against the genome.
+
+    Returns
+    -------
+    DataFrame
+        As :func:`read_bed`, contigs renamed to ``contig_style``, and ``strand``.
+
+    Raises
+    ------
+    GenebertError
+        If a line does not fit the genome or its strand is neither + nor -.
+    """
+    bed = read_bed(path, fields=6)
+    bed["chrom"] = [rename_contig(chrom, contig_style) for chrom in bed["chrom"]]
+    where = f"benchmarks.tasks.{task}"
+    check_in_genome(bed, str(path), f"intervals of task '{task}'", lengths, where)
+    bed["strand"] = [rest[2] for rest in bed["rest"]]
+    bad = bed[~bed["strand"].isin(["+", "-"])]
+    if len(bad):
+        raise GenebertError(
+            f"strand '{bad['strand'].iloc[0]}' of an interval of task '{task}' is neither + nor -",
+            "give the strand in column 6",
+            f"{path} line {bad['line'].iloc[0]}",
+        )
+    return bed
+
+
 def read_peaks(sample: Sample, lengths: Mapping[str, int]) -> pd.DataFrame:
     """Read the peak file of a sample as it is, checked against the genome.
 

@@ -22,10 +22,9 @@ from genebert.genome import (
     Interval,
     Segment,
     SegmentIndex,
-    rename_contig,
     reverse_complement,
 )
-from genebert.inputs.peaks import check_in_genome, read_bed
+from genebert.inputs.peaks import read_task_intervals
 from genebert.motifs.scan import Scanner
 from genebert.motifs.table import MotifTable
 
@@ -120,18 +119,7 @@ def promoter_windows(settings: Settings, name: str, lengths: Mapping[str, int]) 
 
     The TSS is the 5' end of a BED6 line. Windows that leave the contig are dropped.
     """
-    bed = read_bed(settings.tss, fields=6)
-    bed["chrom"] = [rename_contig(chrom, settings.contig_style) for chrom in bed["chrom"]]
-    where = f"benchmarks.tasks.{name}"
-    check_in_genome(bed, settings.tss, f"intervals of task '{name}'", lengths, where)
-    bed["strand"] = [rest[2] for rest in bed["rest"]]
-    bad = bed[~bed["strand"].isin(["+", "-"])]
-    if len(bad):
-        raise GenebertError(
-            f"strand '{bad['strand'].iloc[0]}' of a TSS is neither + nor -",
-            "give the strand in column 6",
-            f"{settings.tss} line {bad['line'].iloc[0]}",
-        )
+    bed = read_task_intervals(settings.tss, settings.contig_style, name, lengths)
     forward = bed["strand"] == "+"
     bed["start"], bed["end"] = (
         np.where(forward, bed["start"] - settings.upstream, bed["end"] - 1 - settings.downstream),

@@ -218,7 +218,7 @@ def test_windows_are_unique_and_inside_the_contig(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("c\t5\t6\tg\t0\n", "5 columns where 6 are needed"),
-        ("c\t5\t6\tg\t0\t.\n", "strand '.' of a TSS is neither + nor -"),
+        ("c\t5\t6\tg\t0\t.\n", "strand '.' of an interval of task 'p' is neither + nor -"),
         ("x\t5\t6\tg\t0\t+\n", "intervals of task 'p' name contig 'x'"),
         ("c\t5\t2001\tg\t0\t+\n", "c:5-2001 ends after the contig's 2000 bp"),
     ],
