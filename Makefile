@@ -26,9 +26,9 @@ format: $(INSTALLED)
 	@$(VENV)/bin/ruff check --fix -q genebert tests resources; $(VENV)/bin/ruff format -q genebert tests resources
 	@$(VENV)/bin/snakefmt -q workflow
 
-# The committed forms of the configuration, from genebert/config.py.
+# The committed forms of the configuration, from genebert/config/.
 forms: $(INSTALLED)
-	@$(VENV)/bin/python -m genebert.config_forms
+	@$(VENV)/bin/python -m genebert.config.forms
 
 # A new lock: the newest packages that the ranges of pyproject.toml allow, as installed and tested.
 lock:

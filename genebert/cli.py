@@ -260,18 +260,14 @@ def _report(options: argparse.Namespace) -> str:
 
 
 def _config(options: argparse.Namespace) -> str:
-    from genebert import config_forms
+    from genebert.config import forms
 
     options.stream = sys.stdout
-    forms = {
-        "yaml": config_forms.as_yaml,
-        "schema": config_forms.as_schema,
-        "table": config_forms.as_table,
-    }
+    makers = {"yaml": forms.as_yaml, "schema": forms.as_schema, "table": forms.as_table}
     if options.form == "check":
         config.load(options.file)
         return f"{options.file} is valid"
-    return forms[options.form]().rstrip("\n")
+    return makers[options.form]().rstrip("\n")
 
 
 def _needed(explanation: str, **more: Any) -> dict[str, Any]:

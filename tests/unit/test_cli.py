@@ -257,7 +257,7 @@ SCANNING = ["MOODS", "pybedtools", "snakemake", "pyfaidx"]
     ("modules", "unwanted"),
     [
         ("genebert.config, genebert.inputs.sheet, genebert.versions, genebert.cli", HEAVY),
-        ("genebert.config_forms", HEAVY),
+        ("genebert.config.forms", HEAVY),
         ("genebert.corpus.read", [*SCANNING, "torch", "sklearn"]),
         ("genebert.pretrain.loop", SCANNING),
         ("genebert.benchmarks.finetune", SCANNING),

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from genebert import config, config_forms
+from genebert import config
+from genebert.config import forms
 from genebert.errors import GenebertError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -51,20 +52,20 @@ def test_committed_configurations_are_valid(path: Path) -> None:
 
 
 def test_the_committed_default_is_what_the_models_print() -> None:
-    assert (REPOSITORY / "config/config.yaml").read_text() == config_forms.as_yaml()
+    assert (REPOSITORY / "config/config.yaml").read_text() == forms.as_yaml()
 
 
 def test_the_committed_schema_is_what_the_models_print() -> None:
-    assert SCHEMA.read_text() == config_forms.as_schema()
+    assert SCHEMA.read_text() == forms.as_schema()
     jsonschema.Draft202012Validator.check_schema(json.loads(SCHEMA.read_text()))
 
 
 def test_the_readme_explains_every_key() -> None:
-    assert config_forms.as_table() in (REPOSITORY / "config/README.md").read_text()
+    assert forms.as_table() in (REPOSITORY / "config/README.md").read_text()
 
 
 def test_the_printed_default_holds_the_defaults_of_the_models() -> None:
-    printed = yaml.safe_load(config_forms.as_yaml())
+    printed = yaml.safe_load(forms.as_yaml())
     needed = {
         "samples": printed["samples"],
         "genome": printed["genome"],

@@ -1,6 +1,6 @@
 """The committed forms of the configuration, made from its models: YAML, JSON schema, table.
 
-``python -m genebert.config_forms`` writes them all.
+``python -m genebert.config.forms`` writes them all.
 """
 
 import json
@@ -15,7 +15,7 @@ from genebert.config import Config, Section
 
 HEADER = """\
 # The human run: ENCODE ATAC-seq peaks of 13 cell types, hg38, JASPAR 2026, paper-scale model.
-# Made by `genebert config yaml` from the models in genebert/config.py; every key is explained here.
+# Made by `genebert config yaml` from the models in genebert/config/; every key is explained here.
 # Copy the file, change what you need, and run `snakemake --configfile yours.yaml --cores 8`.
 """
 

@@ -1,0 +1,36 @@
+"""The configuration, once: typed models that validate it and from which every other form is made.
+
+``make forms`` writes ``config/config.yaml``, the schema under ``workflow/schemas/`` and the table of
+``config/README.md`` from them; a test fails when a committed form and the models disagree.
+This package imports nothing heavy: a dry run of the workflow loads it.
+"""
+
+from genebert.config.benchmarks import Benchmarks, Finetune, PromoterTask
+from genebert.config.data import Genome, Motifs, Regions, Split
+from genebert.config.kinds import Baseline, ContigStyle, Inputs, Section
+from genebert.config.model import Model, Pretrain, RegionEncoder, SequenceEncoder, Variant
+from genebert.config.read import load, parse_section, validate
+from genebert.config.whole import Config
+
+__all__ = [
+    "Baseline",
+    "Benchmarks",
+    "Config",
+    "ContigStyle",
+    "Finetune",
+    "Genome",
+    "Inputs",
+    "Model",
+    "Motifs",
+    "Pretrain",
+    "PromoterTask",
+    "RegionEncoder",
+    "Regions",
+    "Section",
+    "SequenceEncoder",
+    "Split",
+    "Variant",
+    "load",
+    "parse_section",
+    "validate",
+]

@@ -1,0 +1,55 @@
+"""The kinds of values that keys have."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+Inputs = Literal["sequence", "region", "both"]
+Baseline = Literal["kmer_logistic", "motif_logistic"]
+ContigStyle = Literal["as_is", "ucsc", "ensembl"]
+
+# The shortest example that every model can read: one k-mer of the largest k.
+MIN_EXAMPLE_BP = 6
+NAME = r"[A-Za-z0-9_]+"
+_INTERVAL = re.compile(r"^[^\s:]+(:\d+-\d+)?$")
+
+
+def _yaml_number(value: Any) -> Any:
+    # YAML 1.1 reads 1e-4 as text: it asks for a dot and a signed exponent (1.0e-4).
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+        return float(value)
+    return value
+
+
+def _interval(value: str) -> str:
+    chrom, colon, span = value.rpartition(":")
+    value = f"{chrom}{colon}{span.replace(',', '').replace('_', '')}" if colon else value
+    if not _INTERVAL.match(value):
+        raise ValueError("write `chrom` or `chrom:start-end` (bp, 0-based half-open)")
+    if ":" in value:
+        start, end = value.rsplit(":", 1)[1].split("-")
+        if int(start) >= int(end):
+            raise ValueError("start must be smaller than end")
+    return value
+
+
+def folder(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*", value):
+        raise ValueError("no folder name; use letters, digits, '_', '.', '-' and '/', no spaces")
+    return value
+
+
+Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_yaml_number)]
+Positive = Annotated[Number, Field(gt=0)]
+Fraction = Annotated[Number, Field(ge=0, lt=1)]
+Weight = Annotated[Number, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+IntervalText = Annotated[str, AfterValidator(_interval)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """A group of keys: unknown keys and wrong types are refused, values cannot change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

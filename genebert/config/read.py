@@ -1,0 +1,97 @@
+"""Configuration files -> models, or a message that a person can act on."""
+
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import ValidationError
+
+from genebert.config.kinds import Section
+from genebert.config.whole import Config
+from genebert.errors import GenebertError
+
+S = TypeVar("S", bound=Section)
+
+
+def validate(raw: Any, where: str) -> Config:
+    """Return the typed configuration of parsed YAML.
+
+    Parameters
+    ----------
+    raw
+        What the YAML parser or Snakemake made of the file.
+    where
+        The file's name, for the message.
+
+    Raises
+    ------
+    GenebertError
+        For the first unknown key, wrong type or impossible combination, with key, value and fix.
+    """
+    return parse_section(Config, raw, where)
+
+
+def load(path: str | Path) -> Config:
+    """Read and validate one YAML file."""
+    try:
+        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise GenebertError(f"cannot read {path}: {error.strerror}", "correct the path") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        raise GenebertError(
+            f"{path} is not valid YAML: {getattr(error, 'problem', error)}",
+            "mend the syntax (indentation, colons, quotes)",
+            where="" if line is None else f"line {line + 1}",
+        ) from None
+    return validate(raw, str(path))
+
+
+def parse_section(model: type[S], raw: Any, where: str) -> S:
+    """Validate one section; errors as in :func:`validate`."""
+    if not isinstance(raw, dict):
+        raise GenebertError("the configuration is no mapping of keys", "write `key: value`", where)
+    try:
+        return model.model_validate(_plain(raw))
+    except ValidationError as error:
+        raise _readable(model, error, where) from None
+
+
+def _plain(raw: Any) -> Any:
+    # Snakemake hands over OrderedDicts and tuples; strict models want plain ones.
+    if isinstance(raw, dict):
+        return {key: _plain(value) for key, value in raw.items()}
+    if isinstance(raw, list | tuple):
+        return [_plain(value) for value in raw]
+    return raw
+
+
+def _readable(model: type[Section], error: ValidationError, where: str) -> GenebertError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    value = first["input"]
+    shown = "" if isinstance(value, dict | Section) else f" = {value!r}"
+    if first["type"] == "extra_forbidden":
+        known = sorted(_known_keys(model, first["loc"][:-1]))
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        fix = f"did you mean '{close[0]}'?" if close else f"known keys here: {', '.join(known)}"
+        return GenebertError(f"unknown key '{key}'{shown}", fix, where)
+    if first["type"] == "missing":
+        return GenebertError(f"key '{key}' is missing", "add it; config/README.md explains it", where)
+    message = first["msg"].removeprefix("Value error, ")
+    what, _, fix = message.partition("; ")
+    named = f"'{key}'{shown}: " if key else ""
+    return GenebertError(
+        f"{named}{what}", fix or "correct the value; config/README.md explains the key", where
+    )
+
+
+def _known_keys(model: type[Section], location: tuple[int | str, ...]) -> list[str]:
+    section: Any = model
+    for part in location:
+        if isinstance(section, type) and issubclass(section, Section):
+            section = section.model_fields[str(part)].annotation
+        else:  # the values of a mapping, such as pretrain.variants
+            section = get_args(section)[1]
+    return list(section.model_fields)
