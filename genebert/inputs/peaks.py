@@ -102,10 +102,11 @@ def check_in_genome(
                     + "use a genome with matching names",
                     where,
                 )
+        lines = bed.loc[bed["chrom"] == chrom, "line"]
         raise GenebertError(
             f"{what} name contig '{chrom}', the genome has {', '.join(list(lengths)[:5])} …",
             "use a file of the same assembly, or remove those lines",
-            where,
+            f"{len(lines)} of {len(bed)} lines, first {path} line {lines.iloc[0]}; {where}",
         )
     outside = bed[bed["end"] > bed["chrom"].map(lengths)]
     if len(outside):
