@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from genebert.sequence.codes import PADDING
+from genebert.sequence.codes import count_kmers
 
 K = 6
 
@@ -19,17 +19,8 @@ def kmer_counts(codes: np.ndarray, k: int = K) -> np.ndarray:
     k
         Window length in bp.
     """
-    assert PADDING > 3
-    windows = np.lib.stride_tricks.sliding_window_view(codes, k, axis=1)
-    valid = (windows < 4).all(-1)
-    powers = 4 ** np.arange(k - 1, -1, -1)
-    forward = np.where(valid, windows.astype(np.int64) @ powers, 0)
-    reverse = np.where(valid, (3 - windows.astype(np.int64)) @ powers[::-1], 0)
-    rows = np.arange(len(codes))[:, None] * 4**k
-    counts = np.zeros(len(codes) * 4**k, dtype=np.float32)
-    for index in (forward, reverse):
-        counts += np.bincount((rows + index)[valid], minlength=len(counts)).astype(np.float32)
-    return counts.reshape(len(codes), 4**k)
+    other_strand = np.where(codes < 4, 3 - codes, codes)[:, ::-1]
+    return count_kmers(codes, k) + count_kmers(other_strand, k)
 
 
 def linear_top1(

@@ -24,3 +24,22 @@ def encode_all(sequences: Sequence[str]) -> np.ndarray:
     for row, sequence in enumerate(sequences):
         codes[row, : len(sequence)] = encode(sequence)
     return codes
+
+
+def count_kmers(codes: np.ndarray, k: int) -> np.ndarray:
+    """Return float32 [n, 4^k], counts of the k-mers of the strand given.
+
+    Windows with a base other than A, C, G, T are not counted.
+
+    Parameters
+    ----------
+    codes
+        uint8 [n, length], base codes.
+    k
+        Window length in bp.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(codes, k, axis=1)
+    index = windows.astype(np.int64) @ (4 ** np.arange(k - 1, -1, -1))
+    index += np.arange(len(codes))[:, None] * 4**k
+    counts = np.bincount(index[(windows < 4).all(-1)], minlength=len(codes) * 4**k)
+    return counts.reshape(len(codes), 4**k).astype(np.float32)

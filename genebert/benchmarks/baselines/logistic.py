@@ -7,6 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from genebert.benchmarks.dataset import Dataset
+from genebert.sequence.codes import count_kmers
 
 K = 5
 # Inverse penalties tried; the validation split chooses.
@@ -15,12 +16,7 @@ PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 
 def kmer_features(dataset: Dataset) -> np.ndarray:
     """Return float32 [n, 4^5], 5-mer counts of the strand given."""
-    windows = np.lib.stride_tricks.sliding_window_view(dataset.codes, K, axis=1)
-    valid = (windows < 4).all(-1)
-    index = np.where(valid, windows.astype(np.int64) @ (4 ** np.arange(K - 1, -1, -1)), 0)
-    index += np.arange(len(index))[:, None] * 4**K
-    counts = np.bincount(index[valid], minlength=len(index) * 4**K)
-    return counts.reshape(len(index), 4**K).astype(np.float32)
+    return count_kmers(dataset.codes, K)
 
 
 def motif_features(dataset: Dataset, motifs: int) -> np.ndarray:
