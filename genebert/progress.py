@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from tqdm import tqdm
@@ -42,3 +42,51 @@ class Progress(Generic[T]):
                     file=sys.stderr,
                     flush=True,
                 )
+
+
+def bytes_shown(blocks: Iterable[bytes], what: str, total: int | None, done: int) -> Iterator[bytes]:
+    """Yield the blocks of a transfer and show on stderr how far it is.
+
+    Parameters
+    ----------
+    blocks
+        What comes.
+    what
+        Name of the file.
+    total
+        Its size in bytes, as far as known.
+    done
+        Bytes that were there before.
+    """
+    if sys.stderr.isatty():
+        with tqdm(
+            desc=what, total=total, initial=done, unit="B", unit_scale=True, leave=False
+        ) as progress:
+            for block in blocks:
+                yield block
+                progress.update(len(block))
+        return
+    before, started = done, time.monotonic()
+    shown = started
+
+    def line() -> str:
+        rate = (done - before) / max(time.monotonic() - started, 1e-9)
+        of = "" if total is None else f" of {size_text(total)}"
+        left = "" if total is None else f", {(total - done) / max(rate, 1e-9):.0f} s left"
+        return f"{what}: {size_text(done)}{of}, {size_text(int(rate))}/s{left}"
+
+    for block in blocks:
+        yield block
+        done += len(block)
+        if time.monotonic() - shown >= SECONDS_BETWEEN_LINES:
+            shown = time.monotonic()
+            print(line(), file=sys.stderr, flush=True)
+    print(line(), file=sys.stderr, flush=True)
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes for people: 983.7 MB."""
+    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
+    return f"{size} B"

@@ -1,21 +1,29 @@
 """Fixtures shared by all tests: a tiny made-up genome, and the demo's real data."""
 
 import dataclasses
+import email.utils
 import gzip
+import hashlib
 import os
-from collections.abc import Callable
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from genebert.cli import main
+from genebert.config import Peaks
 from genebert.genome import index_genome, read_lengths, split_segments
 from genebert.inputs.peaks import clean_sample
 from genebert.inputs.sheet import read_samples
-from genebert.motifs.jaspar import read_jaspar
+from genebert.motifs.read import read_motifs
 from genebert.motifs.table import MotifTable, read_motif_table, score_motifs, write_motif_table
 from genebert.regions import write_regions
 
@@ -105,7 +113,7 @@ def few_motifs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def few_table(few_motifs: Path) -> MotifTable:
     """The three motifs, scored such that hits are frequent."""
-    return score_motifs(read_jaspar(few_motifs), BACKGROUND, 1.0, 0.01, 0.05)
+    return score_motifs(read_motifs(few_motifs), BACKGROUND, 1.0, 0.01, 0.05)
 
 
 @pytest.fixture(scope="session")
@@ -118,7 +126,7 @@ def jaspar_file() -> Path:
 def jaspar_table(tmp_path_factory: pytest.TempPathFactory) -> MotifTable:
     """All motifs of JASPAR with default settings, written and read back."""
     path = tmp_path_factory.mktemp("jaspar") / "motifs.parquet"
-    write_motif_table(JASPAR, BACKGROUND, 1.0, 1e-4, 1e-3, path)
+    write_motif_table(JASPAR, BACKGROUND, 1.0, 1e-4, 1e-3, "similarity", None, path)
     return read_motif_table(path)
 
 
@@ -143,7 +151,7 @@ def demo(demo_genome: Path) -> SimpleNamespace:
     blacklist = REPOSITORY / "resources/demo/blacklist.bed.gz"
     files = {sample.sample: folder / f"peaks/{sample.sample}.bed.gz" for sample in samples}
     for sample in samples:
-        clean_sample(sample, lengths, blacklist, files[sample.sample])
+        clean_sample(sample, lengths, ".+", blacklist, None, Peaks(), files[sample.sample])
     cell_type_of = {sample.sample: sample.cell_type for sample in samples}
     write_regions(files, cell_type_of, 515, segments, folder / "regions")
     return SimpleNamespace(
@@ -164,7 +172,7 @@ def world(tmp_path: Path, tiny_genome: Path, tiny_sequences: dict[str, str]) -> 
     """Every input of preflight, valid, in files that a test may spoil."""
     for suffix in ("", ".fai"):
         os.link(f"{tiny_genome}{suffix}", tmp_path / f"genome.fa{suffix}")
-    header = "sample\tcell_type\tassay\tformat\tpath\tcontig_style\n"
+    header = "sample\tcell_type\tassay\tformat\tsource\tcontig_style\n"
     found = SimpleNamespace(
         folder=tmp_path,
         genome=tmp_path / "genome.fa",
@@ -191,9 +199,10 @@ def world(tmp_path: Path, tiny_genome: Path, tiny_sequences: dict[str, str]) -> 
         return [
             "preflight",
             *("--genome", str(found.genome)),
+            *("--genome-name", "tiny"),
+            *("--files", f"genome={found.genome}", f"motifs={found.motifs}"),
+            f"blacklist={found.blacklist}",
             *("--samples", str(found.sheet)),
-            *("--motifs", str(found.motifs)),
-            *("--blacklist", str(found.blacklist)),
             *("--validation", *found.held_out["validation"]),
             *("--test", *found.held_out["test"]),
             *("--width", "100"),
@@ -205,7 +214,7 @@ def world(tmp_path: Path, tiny_genome: Path, tiny_sequences: dict[str, str]) -> 
             "preflight-task",
             *("--genome", str(found.genome)),
             *("--name", "promoter"),
-            *("--bed", str(found.tss)),
+            *("--source", str(found.tss)),
             *("--contig-style", style),
             *("--out", str(found.out)),
         ]
@@ -251,14 +260,124 @@ def refused(run_cli: Callable[..., SimpleNamespace], tmp_path: Path) -> Callable
     return run
 
 
-@pytest.fixture
-def make_peaks() -> Callable[..., pd.DataFrame]:
-    """Make a table of peaks as `load_peaks` returns it from (chrom, start, end, summit, rank)."""
+class Web:
+    """A loopback server of the files below a folder, with ranges, and with faults to order.
 
-    def make(*rows: tuple[str, int, int, int, float], sample: str = "s") -> pd.DataFrame:
-        table = pd.DataFrame(rows, columns=["chrom", "start", "end", "summit", "rank"])
-        return table.assign(
-            name=[f"p{row}" for row in range(len(table))], signal=table["rank"], sample=sample
+    ``faults[path]`` is a list of dictionaries; every request of the path takes the first one out:
+
+    - ``status``, ``body``: what to answer instead of the file;
+    - ``headers``: further ones (Retry-After, Location, …); None leaves one out (Content-Length);
+    - ``change``: bytes that the file has from now on; ``corrupt``: number of a byte sent wrong;
+    - ``no_range``: send all, whatever was asked for; ``chunked``: without saying how much;
+    - ``truncate``, ``stall``: after so many bytes, hang up or say no more; ``drop``: hang up at once.
+
+    ``requests`` holds (path with query, headers). A path that ends in / is its index.json. A request for
+    another host is served alike: the server is a proxy too.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.faults: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.requests: list[tuple[str, Any]] = []
+        self.closing = threading.Event()
+        web = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                web.requests.append((self.path, self.headers))
+                self.close_connection = True
+                web.answer(self)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def put(self, path: str, data: bytes, *faults: dict[str, Any]) -> str:
+        """Serve a file, after so many faults; return its address."""
+        place = self.folder / (path.lstrip("/") + ("index.json" if path.endswith("/") else ""))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+        self.faults[path] = list(faults)
+        return self.url + path
+
+    def ranges(self) -> list[str | None]:
+        """Return the Range header of each request."""
+        return [headers["Range"] for _, headers in self.requests]
+
+    def answer(self, to: BaseHTTPRequestHandler) -> None:
+        """Answer one request."""
+        path = urlsplit(to.path).path
+        fault = self.faults[path].pop(0) if self.faults[path] else {}
+        place = self.folder / (path.lstrip("/") + ("index.json" if path.endswith("/") else ""))
+        if "change" in fault:
+            place.write_bytes(fault["change"])
+        if "drop" in fault:
+            return
+        status, body, headers = self.file(place, to.headers, fault)
+        if "chunked" in fault:
+            blocks = [body[at : at + 5000] for at in range(0, len(body), 5000)] + [b""]
+            body = b"".join(b"%x\r\n%s\r\n" % (len(block), block) for block in blocks)
+            length = {"Transfer-Encoding": "chunked"}
+        else:
+            length = {"Content-Length": str(len(body))}
+        headers = {"Connection": "close", **length, **headers, **fault.get("headers", {})}
+        to.send_response(status)
+        for key, value in headers.items():
+            if value is not None:
+                to.send_header(key, value)
+        to.end_headers()
+        cut = fault.get("truncate", fault.get("stall", len(body)))
+        try:
+            to.wfile.write(body[:cut])
+            if "stall" in fault:
+                self.closing.wait(20)
+        except OSError:
+            pass  # the client has left
+
+    def file(self, place: Path, asked: Any, fault: dict[str, Any]) -> tuple[int, bytes, dict[str, str]]:
+        """Return status, body and headers as a server without faults would send them."""
+        if "status" in fault:
+            return fault["status"], fault.get("body", b"no"), {}
+        if not place.is_file():
+            return 404, b"not here", {}
+        data = place.read_bytes()
+        headers = {
+            "ETag": f'"{hashlib.sha1(data).hexdigest()}"',
+            "Last-Modified": email.utils.formatdate(place.stat().st_mtime, usegmt=True),
+        }
+        if "corrupt" in fault and data:
+            at = fault["corrupt"] % len(data)
+            data = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        span = re.fullmatch(r"bytes=(\d+)-", asked["Range"] or "")
+        same = asked["If-Range"] in (None, *headers.values())
+        if span is None or not same or "no_range" in fault:
+            return 200, data, headers
+        start = int(span[1])
+        if start >= len(data):
+            return 416, b"", {"Content-Range": f"bytes */{len(data)}"}
+        return (
+            206,
+            data[start:],
+            headers | {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"},
         )
 
-    return make
+
+@pytest.fixture
+def web(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    """A loopback web server of a fresh folder; proxies of the environment are not used."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    web = Web(tmp_path_factory.mktemp("web"))
+    thread = threading.Thread(target=web.server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield web
+    web.closing.set()
+    web.server.shutdown()
+    web.server.server_close()
+    thread.join()

@@ -1,0 +1,87 @@
+"""Where an input comes from: a local path, a URL or an ENCODE accession, with or without a checksum."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+ENCODE = "https://www.encodeproject.org"
+_ACCESSION = re.compile(r"ENCFF[0-9]{3}[A-Z]{3}")
+_CHECKSUM = re.compile(r"(md5|sha256)[:=]([0-9a-fA-F]+)")
+_DIGITS = {"md5": 32, "sha256": 64}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input file.
+
+    Attributes
+    ----------
+    text
+        As the user wrote it, without the checksum.
+    url
+        Where to fetch it; None for a local path.
+    checksum
+        ``md5:…`` or ``sha256:…`` in lower case; None where nothing is pinned.
+    """
+
+    text: str
+    url: str | None
+    checksum: str | None
+
+    def path(self, folder: str) -> str:
+        """Return where the file lies: a local path as it is, a fetched one as ``folder/host/path``."""
+        return self.text if self.url is None else f"{folder.rstrip('/')}/{place_of(self.url)}"
+
+
+def parse_source(text: str, checksum: str = "") -> Source:
+    """Read ``path``, ``https://…`` or ``ENCFF…``; ``#md5=…`` or ``#sha256=…`` after it pins the bytes.
+
+    Raises
+    ------
+    ValueError
+        If the checksum is none, or the address has no host or file name.
+    """
+    location, mark, fragment = text.strip().rpartition("#")
+    if mark and _CHECKSUM.match(fragment):
+        if checksum:
+            raise ValueError("gives two checksums; give one")
+        checksum = fragment
+    else:
+        location = text.strip()
+    url = None
+    if _ACCESSION.fullmatch(location):
+        url = f"{ENCODE}/files/{location}/@@download/{location}.bed.gz"
+    elif re.fullmatch(r"ENC[A-Z]{2}[0-9A-Z]*", location):
+        raise ValueError("is no accession of an ENCODE file; write ENCFF, 3 digits and 3 letters")
+    elif re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", location):
+        url = location
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.endswith("/"):
+            raise ValueError("is no address of a file; write http(s)://host/path, or a local path")
+    return Source(location, url, parse_checksum(checksum) if checksum else None)
+
+
+def parse_checksum(text: str) -> str:
+    """Return ``md5:…`` or ``sha256:…`` in lower case; bare hexadecimal is told apart by its length."""
+    if re.fullmatch(r"[0-9a-fA-F]+", text):
+        text = {32: "md5:", 64: "sha256:"}.get(len(text), "") + text
+    match = _CHECKSUM.fullmatch(text)
+    if not match or len(match.group(2)) != _DIGITS[match.group(1)]:
+        raise ValueError("has no checksum of the form md5:… (32 digits) or sha256:… (64); copy it whole")
+    return f"{match.group(1)}:{match.group(2).lower()}"
+
+
+def place_of(url: str) -> str:
+    """Return ``host/path`` of a URL as a relative path, different for different URLs."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]  # no password in a file name
+    whole = f"{host}{parts.path}" + (f"?{parts.query}" if parts.query else "")
+    safe = re.sub(r"[^A-Za-z0-9_./@+=-]", "_", whole)
+    safe = str(Path(re.sub(r"(^|/)\.+(?=/|$)", r"\1_", safe)))
+    if safe == whole:
+        return safe
+    # Two addresses must not share a file because their odd characters were replaced.
+    folder, _, name = safe.rpartition("/")
+    return f"{folder}/{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}"
