@@ -10,7 +10,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO, cast
 
 from genebert.errors import GenebertError
 
@@ -46,7 +46,8 @@ def open_text_for_writing(path: str | Path) -> Iterator[TextIO]:
         if str(path).endswith(".gz"):
             with (
                 temporary.open("wb") as raw,
-                gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as compressed,
+                # Level 4: a sixth of the time of the default 9, for 3 % more bytes.
+                gzip.GzipFile("", "wb", compresslevel=4, fileobj=raw, mtime=0) as compressed,
                 io.TextIOWrapper(compressed, encoding="utf-8", newline="\n") as text,
             ):
                 yield text
@@ -61,22 +62,16 @@ def write_json(path: str | Path, content: Any) -> None:
         out.write(json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
-def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, line without its end) of a text file, gzip or not.
-
-    Raises
-    ------
-    GenebertError
-        If the file is missing, not text, or a truncated or corrupt gzip.
-    """
+@contextlib.contextmanager
+def _open_bytes(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file, gzip or not, for reading; say readably what is wrong with it."""
     path = Path(path)
-    number = 0
     try:
         with path.open("rb") as raw:
             compressed = raw.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rb") if compressed else path.open("rb") as binary:
-            for number, line in enumerate(binary, start=1):
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            raw.seek(0)
+            # The buffer makes lines of a gzip as cheap as those of a plain file.
+            yield cast(BinaryIO, io.BufferedReader(gzip.GzipFile(fileobj=raw))) if compressed else raw
     except FileNotFoundError:
         raise GenebertError(f"{path} does not exist", "correct the path") from None
     except PermissionError:
@@ -87,12 +82,39 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
         raise GenebertError(
             f"{path} is a truncated or corrupt gzip file ({error})",
             "fetch the file again and compare its checksum with the source's",
-            where=f"after line {number}",
         ) from None
-    except UnicodeDecodeError:
-        raise GenebertError(
-            f"{path} is not text", "give a text file, gzip-compressed or not", f"line {number}"
-        ) from None
+
+
+def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line without its end) of a text file, gzip or not.
+
+    Raises
+    ------
+    GenebertError
+        If the file is missing, not text, or a truncated or corrupt gzip.
+    """
+    number = 0
+    with _open_bytes(path) as binary:
+        try:
+            for number, line in enumerate(binary, start=1):
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise GenebertError(
+                f"{path} is not text", "give a text file, gzip-compressed or not", f"line {number}"
+            ) from None
+
+
+def read_blocks(path: str | Path, size: int = 1 << 24) -> Iterator[bytes]:
+    """Yield the bytes of a file, gzip or not, in blocks of about ``size`` bytes that end with a line.
+
+    Raises
+    ------
+    GenebertError
+        If the file is missing, or a truncated or corrupt gzip.
+    """
+    with _open_bytes(path) as binary:
+        while block := binary.read(size):
+            yield block + binary.readline()
 
 
 def sha256(path: str | Path) -> str:

@@ -1,17 +1,22 @@
 """Coordinates, contig names and the genome's sequence."""
 
 import bisect
+import itertools
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
 
 from genebert.errors import GenebertError
-from genebert.files import complete_or_absent, read_lines
+from genebert.files import complete_or_absent, read_blocks, read_lines
 
 SPLITS = ("train", "validation", "test")
-_NOT_DNA = re.compile(r"[^ACGTURYSWKMBDHVNacgturyswkmbdhvn]")
+_LINE = 60
+_CODES = b"ACGTURYSWKMBDHVNacgturyswkmbdhvn"
 _COMPLEMENT = str.maketrans("ACGTNacgtn", "TGCANtgcan")
 
 
@@ -48,11 +53,16 @@ class Segment(NamedTuple):
 
 
 def rename_contig(name: str, style: str) -> str:
-    """Return a contig's name in a style: ``as_is``, ``ucsc`` (chr20, chrM), ``ensembl`` (20, MT)."""
-    if style == "ucsc" and not name.startswith("chr"):
-        return "chrM" if name == "MT" else f"chr{name}"
-    if style == "ensembl" and name.startswith("chr"):
-        return "MT" if name == "chrM" else name.removeprefix("chr")
+    """Return a contig's name in a style: ``as_is``, ``ucsc`` (chr20, chrM), ``ensembl`` (20, MT).
+
+    M, MT, chrM and chrMT all are the mitochondrial genome.
+    """
+    bare = name.removeprefix("chr")
+    mitochondrial = bare in ("M", "MT")
+    if style == "ucsc":
+        return "chrM" if mitochondrial else f"chr{bare}"
+    if style == "ensembl":
+        return "MT" if mitochondrial else bare
     return name
 
 
@@ -66,75 +76,139 @@ def read_lengths(fai: str | Path) -> dict[str, int]:
     return {line.split("\t")[0]: int(line.split("\t")[1]) for _, line in read_lines(fai)}
 
 
-def index_genome(source: str | Path, out: str | Path) -> None:
-    """Copy a FASTA, gzip or not, to ``out`` uncompressed and index it (``out``.fai).
+def index_genome(source: str | Path, out: str | Path, contigs: str = ".+") -> None:
+    """Copy the contigs in use of a FASTA to ``out``, 60 bases a line, and index it (``out``.fai).
+
+    Case is kept. The same sequence gives the same bytes however the source is wrapped or packed. Several
+    processes may do it at a time: each file appears whole, the index last.
+
+    Parameters
+    ----------
+    source
+        FASTA, plain, gzip or bgzip, of any length and end of lines.
+    out
+        Uncompressed FASTA to write.
+    contigs
+        Regular expression that must match the whole name of a contig.
 
     Raises
     ------
     GenebertError
-        If the file is no FASTA, names a contig twice, or has lines that cannot be indexed; or if
-        the folder cannot be written. Nothing is left behind then.
+        If the file is no DNA FASTA, names a contig twice, or has no contig in use; or if the folder
+        cannot be written. Nothing is left behind then.
     """
     import pyfaidx  # noqa: PLC0415 (a GPU node has none)
 
-    out = Path(out)
+    fai = Path(f"{out}.fai")
     try:
-        with complete_or_absent(out) as fasta, complete_or_absent(f"{out}.fai") as fai:
-            _copy_fasta(source, fasta)
-            try:
-                pyfaidx.Faidx(str(fasta), indexname=str(fai), build_index=True, rebuild=True).close()
-            except pyfaidx.FastaIndexingError as error:
-                raise GenebertError(
-                    f"{source} cannot be indexed: {error}",
-                    "wrap all lines of a contig to one length (`seqkit seq -w 60`)",
-                ) from None
+        with complete_or_absent(fai) as index, complete_or_absent(out) as fasta:
+            _copy_fasta(source, contigs, fasta)
+            pyfaidx.Faidx(str(fasta), indexname=str(index), build_index=True, rebuild=True).close()
+        # Another process may just have renamed its own copy: no index must look older than its FASTA.
+        os.utime(fai)
     except PermissionError as error:
         raise GenebertError(
             f"cannot write the genome and its index: {error.strerror}",
             "choose a results_dir that you may write to",
-            where=str(out.parent),
+            where=str(fai.parent),
         ) from None
 
 
-def _copy_fasta(source: str | Path, out: Path) -> None:
-    names: set[str] = set()
-    longest = 0
-    with out.open("w", encoding="utf-8", newline="\n") as fasta:
-        for number, line in read_lines(source):
-            if line.startswith(">"):
-                name = (line[1:].split() or [""])[0]
-                if not name or name in names:
-                    raise GenebertError(
-                        f"contig '{name}' is {'named twice' if name else 'nameless'}",
-                        "give every contig one name of its own",
-                        where=f"{source} line {number}",
-                    )
-                names.add(name)
-                longest = 0
-            elif bad := _NOT_DNA.search(line):
+def _copy_fasta(source: str | Path, contigs: str, out: Path) -> None:
+    names: list[str] = []
+    with out.open("wb") as fasta:
+        for name, pieces in itertools.groupby(_pieces(source), key=lambda piece: piece[0]):
+            names.append(name)
+            if not re.fullmatch(contigs, name):
+                continue
+            if not _copy_contig((piece for _, piece in pieces), fasta):
                 raise GenebertError(
-                    f"'{bad.group()}' is no nucleotide code",
-                    "give a DNA FASTA",
-                    where=f"{source} line {number}",
+                    f"contig '{name}' of {source} has no sequence", "remove it from the FASTA"
                 )
-            elif not names:
-                raise GenebertError(
-                    "sequence before the first '>' line", "give a FASTA", f"{source} line {number}"
-                )
-            elif len(line) > (longest := longest or len(line)):
-                # An index built over it would point to the wrong bases.
-                raise GenebertError(
-                    f"{source} cannot be indexed: a line is longer than the first of its contig",
-                    "wrap all lines of a contig to one length (`seqkit seq -w 60`)",
-                    where=f"line {number}",
-                )
-            fasta.write(line + "\n")
+        nothing = not fasta.tell()
     if not names:
         raise GenebertError(f"{source} is empty", "give a FASTA with at least one contig")
+    if nothing:
+        raise GenebertError(
+            f"no contig of {source} matches '{contigs}': it has {', '.join(names[:5])}"
+            + (" …" if len(names) > 5 else ""),
+            "correct `genome.contigs`",
+        )
+
+
+def _copy_contig(pieces: Iterator[bytes], fasta: BinaryIO) -> bool:
+    """Copy the header and the bases of one contig; return whether it has any."""
+    fasta.write(next(pieces) + b"\n")
+    some, rest = False, b""
+    for piece in pieces:
+        bases = rest + piece
+        whole = len(bases) // _LINE * _LINE
+        lines = np.full((whole // _LINE, _LINE + 1), ord("\n"), np.uint8)
+        lines[:, :_LINE] = np.frombuffer(bases, np.uint8, whole).reshape(-1, _LINE)
+        fasta.write(lines.data)
+        some, rest = True, bases[whole:]
+    if rest:
+        fasta.write(rest + b"\n")
+    return some
+
+
+def _pieces(source: str | Path) -> Iterator[tuple[str, bytes]]:
+    """Yield (contig, header line), then (contig, bases) in blocks, for every contig of a FASTA."""
+    names: set[str] = set()
+    name, number = "", 1
+    for block in read_blocks(source):
+        text = block.replace(b"\r\n", b"\n")
+        begin = 0
+        while begin < len(text):
+            header = text.startswith(b">", begin)
+            end = text.find(b"\n" if header else b"\n>", begin) + 1 or len(text)
+            piece = text[begin:end]
+            if header:
+                name = _contig_name(piece, names, f"{source} line {number}")
+                names.add(name)
+                yield name, piece.rstrip(b"\n")
+            elif bases := piece.translate(None, b"\n"):
+                _check_bases(piece, name, source, number)
+                yield name, bases
+            number += piece.count(b"\n")
+            begin = end
+
+
+def _contig_name(header: bytes, names: Collection[str], where: str) -> str:
+    try:
+        text = header.decode()
+    except UnicodeDecodeError:
+        raise GenebertError("the line is not text", "give a FASTA", where) from None
+    if "\r" in text:
+        raise GenebertError(
+            "a carriage return within the line", "end lines with a line feed (`dos2unix -c mac`)", where
+        )
+    name = (text[1:].split() or [""])[0]
+    if not name or name in names:
+        raise GenebertError(
+            f"contig '{name}' is {'named twice' if name in names else 'nameless'}",
+            "give every contig one name of its own",
+            where,
+        )
+    return name
+
+
+def _check_bases(piece: bytes, name: str, source: str | Path, number: int) -> None:
+    if not name:
+        raise GenebertError(
+            "sequence before the first '>' line", "give a FASTA", f"{source} line {number}"
+        )
+    if others := piece.translate(None, _CODES + b"\n"):
+        line = number + piece.count(b"\n", 0, piece.index(others[:1]))
+        raise GenebertError(
+            f"'{others[:1].decode('latin-1')}' is no nucleotide code",
+            "give a DNA FASTA",
+            f"{source} line {line}",
+        )
 
 
 class Genome:
-    """Sequence of an indexed FASTA. Open one in each process: the handle cannot be shared.
+    """Sequence of an indexed FASTA; a process forked off opens it anew.
 
     Parameters
     ----------
@@ -143,19 +217,25 @@ class Genome:
     """
 
     def __init__(self, fasta: str | Path) -> None:
-        import pyfaidx  # noqa: PLC0415
-
-        fasta = Path(fasta)
+        self._path = Path(fasta)
         fai = Path(f"{fasta}.fai")
-        for path in (fasta, fai):
+        for path in (self._path, fai):
             if not path.is_file():
                 raise GenebertError(f"{path} does not exist", "run `genebert index-genome` first")
-        if fai.stat().st_mtime_ns < fasta.stat().st_mtime_ns:
+        if fai.stat().st_mtime_ns < self._path.stat().st_mtime_ns:
             raise GenebertError(
                 f"{fai} is older than its FASTA", "delete it and run `genebert index-genome`"
             )
         self.lengths: dict[str, int] = read_lengths(fai)
-        self._fasta = pyfaidx.Fasta(str(fasta), rebuild=False, as_raw=True, sequence_always_upper=True)
+        self._open()
+
+    def _open(self) -> None:
+        import pyfaidx  # noqa: PLC0415
+
+        self._process = os.getpid()
+        self._fasta = pyfaidx.Fasta(
+            str(self._path), rebuild=False, as_raw=True, sequence_always_upper=True
+        )
 
     def fetch(self, interval: Interval) -> str:
         """Return the upper-case forward-strand sequence; ambiguous bases as N.
@@ -163,10 +243,18 @@ class Genome:
         Raises
         ------
         GenebertError
-            If the contig is unknown or the interval leaves it.
+            If the contig is unknown, the interval leaves it, or the index is another FASTA's.
         """
         check_inside(interval, self.lengths)
+        if os.getpid() != self._process:
+            # Processes that share a handle share its position, and read one another's bases.
+            self._open()
         sequence: str = self._fasta[interval.chrom][interval.start : interval.end]
+        if len(sequence) != len(interval) or sequence.encode().translate(None, _CODES):
+            raise GenebertError(
+                f"{self._path}.fai does not fit its FASTA at {interval}",
+                "delete it and run `genebert index-genome`",
+            )
         return re.sub("[^ACGT]", "N", sequence)
 
     def close(self) -> None:
@@ -189,17 +277,21 @@ def check_inside(interval: Interval, lengths: Mapping[str, int]) -> None:
 
 
 def parse_interval(text: str, lengths: Mapping[str, int]) -> Interval:
-    """Return the interval that ``chrom`` (the whole contig) or ``chrom:start-end`` names."""
-    chrom, colon, span = text.partition(":")
-    if not colon and chrom in lengths:
-        return Interval(chrom, 0, lengths[chrom])
-    try:
-        start, end = (int(part) for part in span.split("-")) if colon else (0, 1)
-        interval = Interval(chrom, start, end)
-    except ValueError:
+    """Return the interval that ``chrom`` (the whole contig) or ``chrom:start-end`` names.
+
+    It is 0-based half-open, as ``str`` of an interval; a genome browser's positions count from 1.
+    """
+    if text in lengths:
+        return Interval(text, 0, lengths[text])
+    parts = re.fullmatch(r"(.+):([0-9]+)-([0-9]+)", text)
+    if parts and int(parts[2]) < int(parts[3]):
+        interval = Interval(parts[1], int(parts[2]), int(parts[3]))
+    elif ":" not in text:
+        interval = Interval(text, 0, 1)
+    else:
         raise GenebertError(
             f"'{text}' is no interval", "write `chrom` or `chrom:start-end`, start < end"
-        ) from None
+        )
     check_inside(interval, lengths)
     return interval
 

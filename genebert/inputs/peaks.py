@@ -1,155 +1,42 @@
-"""Peak and interval files: reading them strictly, and the cleaned peaks of one sample."""
+"""The peaks of one sample: read as they come, filtered, written clean."""
 
-import csv
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
 
+from genebert.config import Peaks
 from genebert.errors import GenebertError
-from genebert.files import open_text_for_writing, read_lines
-from genebert.genome import rename_contig
+from genebert.files import open_text_for_writing
+from genebert.inputs.bed import check_in_genome, on_contigs, read_bed, rename_contigs
 from genebert.inputs.sheet import Sample
 
 COLUMNS = ("chrom", "start", "end", "name", "signal", "summit")
 _FIELDS = {"narrowPeak": 10, "broadPeak": 9, "bed": 3}
+_OFFSET = "summit offset"
+_TEXTS = {
+    "narrowPeak": {"name": 4, "signal": 7, _OFFSET: 10},
+    "broadPeak": {"name": 4, "signal": 7},
+    "bed": {"name": 4, "signal": 5},
+}
+_TYPES = {
+    "chrom": pa.string(),
+    "start": pa.int64(),
+    "end": pa.int64(),
+    "name": pa.string(),
+    "signal": pa.float64(),
+    "summit": pa.int64(),
+}
+_FLOAT = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 
 
-def read_bed(path: str | Path, fields: int = 3) -> pd.DataFrame:
-    """Read a BED-like file, gzip or not; header, track, comment and empty lines are passed over.
-
-    Parameters
-    ----------
-    path
-        The file.
-    fields
-        Columns that every line must have.
-
-    Returns
-    -------
-    DataFrame
-        ``line`` (from 1), ``chrom``, ``start``, ``end`` (bp, 0-based half-open), ``rest`` (list of
-        the further columns as text).
-
-    Raises
-    ------
-    GenebertError
-        Naming the line: too few columns, a coordinate that is no integer, start ≥ end, no lines.
-    """
-    rows = []
-    for number, line in read_lines(path):
-        if not line.strip() or line.startswith(("#", "track", "browser")):
-            continue
-        cells = line.split("\t") if "\t" in line else line.split()
-        where = f"{path} line {number}"
-        if len(cells) < fields:
-            raise GenebertError(
-                f"{len(cells)} columns where {fields} are needed",
-                "correct the line, or the format given for the file",
-                where,
-            )
-        start, end = (_coordinate(cell, where) for cell in cells[1:3])
-        if start >= end:
-            raise GenebertError(
-                f"start {start} is not smaller than end {end}",
-                "correct the line; intervals are 0-based half-open",
-                where,
-            )
-        rows.append((number, cells[0], start, end, cells[3:]))
-    if not rows:
-        raise GenebertError(f"{path} has no intervals", "give a file with at least one")
-    return pd.DataFrame(rows, columns=["line", "chrom", "start", "end", "rest"])
-
-
-def _coordinate(text: str, where: str) -> int:
-    if text.isascii() and text.isdigit() and len(text) <= 10:
-        return int(text)
-    raise GenebertError(
-        f"coordinate '{text}' is no whole number of bp from 0", "correct the line", where
-    )
-
-
-def check_in_genome(
-    bed: pd.DataFrame,
-    path: str,
-    what: str,
-    lengths: Mapping[str, int],
-    where: str,
-    *,
-    can_rename: bool = True,
-) -> None:
-    """Raise GenebertError where an interval names an unknown contig or leaves the genome.
-
-    Parameters
-    ----------
-    bed
-        Intervals from :func:`read_bed`, contigs already renamed.
-    path, what, where
-        The file, what it holds ("peaks for 'K562'") and where it was named, for messages.
-    lengths
-        Contig lengths in bp.
-    can_rename
-        Whether ``contig_style`` can be set where the file was named.
-    """
-    for chrom in bed["chrom"].unique():
-        if chrom in lengths:
-            continue
-        for style in ("ucsc", "ensembl"):
-            if (renamed := rename_contig(chrom, style)) in lengths:
-                raise GenebertError(
-                    f"{what} name contig '{chrom}', the genome has '{renamed}'",
-                    (f"set `contig_style: {style}` there, or " if can_rename else "rename them, or ")
-                    + "use a genome with matching names",
-                    where,
-                )
-        lines = bed.loc[bed["chrom"] == chrom, "line"]
-        raise GenebertError(
-            f"{what} name contig '{chrom}', the genome has {', '.join(list(lengths)[:5])} …",
-            "use a file of the same assembly, or remove those lines",
-            f"{len(lines)} of {len(bed)} lines, first {path} line {lines.iloc[0]}; {where}",
-        )
-    outside = bed[bed["end"] > bed["chrom"].map(lengths)]
-    if len(outside):
-        row = outside.iloc[0]
-        raise GenebertError(
-            f"{what}: {row.chrom}:{row.start}-{row.end} ends after the contig's {lengths[row.chrom]} bp",
-            "use a file of the same assembly as the genome",
-            where=f"{path} line {row.line}",
-        )
-
-
-def read_task_intervals(
-    path: str | Path, contig_style: str, task: str, lengths: Mapping[str, int]
-) -> pd.DataFrame:
-    """Read the stranded intervals (BED6) of a task, checked against the genome.
-
-    Returns
-    -------
-    DataFrame
-        As :func:`read_bed`, contigs renamed to ``contig_style``, and ``strand``.
-
-    Raises
-    ------
-    GenebertError
-        If a line does not fit the genome or its strand is neither + nor -.
-    """
-    bed = read_bed(path, fields=6)
-    bed["chrom"] = [rename_contig(chrom, contig_style) for chrom in bed["chrom"]]
-    where = f"benchmarks.tasks.{task}"
-    check_in_genome(bed, str(path), f"intervals of task '{task}'", lengths, where)
-    bed["strand"] = [rest[2] for rest in bed["rest"]]
-    bad = bed[~bed["strand"].isin(["+", "-"])]
-    if len(bad):
-        raise GenebertError(
-            f"strand '{bad['strand'].iloc[0]}' of an interval of task '{task}' is neither + nor -",
-            "give the strand in column 6",
-            f"{path} line {bad['line'].iloc[0]}",
-        )
-    return bed
-
-
-def read_peaks(sample: Sample, lengths: Mapping[str, int]) -> pd.DataFrame:
-    """Read the peak file of a sample as it is, checked against the genome.
+def read_peaks(sample: Sample, lengths: Mapping[str, int], contigs: str) -> pd.DataFrame:
+    """Read the peaks of a sample that are on contigs in use, checked against the genome.
 
     Parameters
     ----------
@@ -157,127 +44,265 @@ def read_peaks(sample: Sample, lengths: Mapping[str, int]) -> pd.DataFrame:
         Row of the sheet.
     lengths
         Contig lengths in bp.
+    contigs
+        Regular expression that must match the whole name of a contig, once renamed.
 
     Returns
     -------
     DataFrame
-        ``COLUMNS``: chrom, start, end (bp, 0-based half-open), name, signal (signalValue; of a BED
-        its fifth column, 1 where it has none), summit (position in bp; the centre where the
-        format has none).
+        ``line`` (from 1) and ``COLUMNS``: chrom, start, end (bp, 0-based half-open), name (sample and
+        line where it has none), signal (signalValue; of a BED its fifth column; NaN where there is
+        none), summit (position in bp; the centre where the format has none).
+
+    Raises
+    ------
+    GenebertError
+        Naming the first line that is wrong or does not fit the genome; or if no peak is left.
     """
+    return _in_use(_read_all(sample), sample, lengths, contigs)
+
+
+def _read_all(sample: Sample) -> pd.DataFrame:
     try:
-        bed = read_bed(sample.path, _FIELDS[sample.format])
+        bed = read_bed(sample.path, _FIELDS[sample.format], _TEXTS[sample.format])
     except GenebertError as error:
         where = f"{error.where}, named in {sample.where}".removeprefix(", ")
         raise GenebertError(f"peaks for '{sample.sample}': {error.what}", error.fix, where) from None
-    bed["chrom"] = [rename_contig(chrom, sample.contig_style) for chrom in bed["chrom"]]
-    check_in_genome(bed, sample.path, f"peaks for '{sample.sample}'", lengths, sample.where)
-    details = [
-        _details(sample, row.line, row.start, row.end, row.rest) for row in bed.itertuples(index=False)
-    ]
-    bed["name"], bed["signal"], bed["summit"] = zip(*details, strict=True)
-    return bed[list(COLUMNS)]
+    nameless = bed["name"].isna() | bed["name"].isin(["", "."])
+    bed.loc[nameless, "name"] = [f"{sample.sample}_{line}" for line in bed.loc[nameless, "line"]]
+    bed["signal"] = _signals(bed, sample)
+    bed["summit"] = _summits(bed, sample)
+    return rename_contigs(bed, sample.contig_style)[["line", *COLUMNS]]
 
 
-def _details(sample: Sample, line: int, start: int, end: int, rest: list[str]) -> tuple[str, float, int]:
-    where = f"{sample.path} line {line}"
-    column = 1 if sample.format == "bed" else 3
-    name = rest[0] if rest and rest[0] not in ("", ".") else f"{sample.sample}_{line}"
-    try:
-        signal = float(rest[column]) if len(rest) > column and rest[column] != "." else 1.0
-        offset = int(rest[6]) if sample.format == "narrowPeak" else -1
-    except ValueError as error:
+def _signals(bed: pd.DataFrame, sample: Sample) -> np.ndarray:
+    texts = bed["signal"].where(bed["signal"] != ".")
+    wrong = texts.notna() & ~texts.str.fullmatch(_FLOAT, na=False)
+    _refuse(sample, bed, wrong, "signal", "is no number")
+    signals: np.ndarray = texts.to_numpy(object, na_value="nan").astype(np.float64)
+    _refuse(sample, bed, np.isinf(signals), "signal", "is too large")
+    return signals
+
+
+def _summits(bed: pd.DataFrame, sample: Sample) -> pd.Series:
+    centre = (bed["start"] + bed["end"]) // 2
+    if _OFFSET not in bed:
+        return centre
+    wrong = ~bed[_OFFSET].str.fullmatch("-1|[0-9]{1,10}")
+    _refuse(sample, bed, wrong, _OFFSET, "is no whole number of bp from the peak's start, nor -1")
+    offset = bed[_OFFSET].astype(np.int64)
+    outside = offset >= bed["end"] - bed["start"]
+    _refuse(sample, bed, outside, _OFFSET, "lies outside its peak")
+    return centre.where(offset < 0, bed["start"] + offset)
+
+
+def _refuse(
+    sample: Sample, bed: pd.DataFrame, bad: pd.Series | np.ndarray, column: str, what: str
+) -> None:
+    """Raise GenebertError for the first bad row, if there is one."""
+    if bad.any():
+        row = bed[bad].iloc[0]
         raise GenebertError(
-            f"peaks for '{sample.sample}': {error}", "correct the line or the format", where
-        ) from None
-    if not abs(signal) < float("inf"):
-        raise GenebertError(f"signal {signal} is not finite", "correct the line", where)
-    if not -1 <= offset < end - start:
-        raise GenebertError(
-            f"summit offset {offset} lies outside the {end - start} bp of its peak",
-            "correct the line; narrowPeak column 10 counts from the peak's start, -1 is none",
-            where,
+            f"peaks for '{sample.sample}': {column} '{row[column]}' {what}",
+            "correct the line, or the format given for the file",
+            f"{sample.path} line {row['line']}",
         )
-    return name, signal, start + offset if offset >= 0 else (start + end) // 2
+
+
+def _in_use(
+    peaks: pd.DataFrame, sample: Sample, lengths: Mapping[str, int], contigs: str
+) -> pd.DataFrame:
+    what = f"peaks for '{sample.sample}'"
+    used = on_contigs(peaks, what, contigs, sample.where)
+    if used.empty:
+        raise GenebertError(
+            f"none of the {len(peaks)} {what} is on a contig in use: they are on "
+            f"{', '.join(peaks['chrom'].unique()[:5])}",
+            f"correct `genome.contigs` ({contigs}), or use a file of the same assembly",
+            sample.where,
+        )
+    check_in_genome(used, sample.path, what, lengths, sample.where)
+    return used
 
 
 def clean_peaks(
-    peaks: pd.DataFrame, lengths: Mapping[str, int], blacklist: str | Path | None
-) -> pd.DataFrame:
-    """Drop blacklisted peaks, keep the strongest of equal ones, sort in genome order.
+    peaks: pd.DataFrame,
+    lengths: Mapping[str, int],
+    settings: Peaks,
+    blacklist: str | Path | None,
+    mappable: str | Path | None,
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Sort peaks in genome order, drop what the settings say, keep the strongest of equal ones.
 
     Peaks are equal when start, end and summit are: peak callers give one line for each summit of a peak.
+    Of equally strong peaks around ``settings.top`` those that come first in the genome stay. A peak
+    without a signal has signal 1.
+
+    Parameters
+    ----------
+    peaks
+        From :func:`read_peaks`.
+    lengths
+        Contig lengths in bp, in genome order.
+    settings
+        Which peaks are kept.
+    blacklist
+        BED; a peak with one base in it is dropped.
+    mappable
+        BED, for ``settings.min_mappable``; its lines may overlap.
 
     Returns
     -------
-    DataFrame
+    peaks
         ``COLUMNS``, as read.
+    dropped
+        Number of peaks by the reason why they were dropped, in the order of the filters.
     """
+    place = ["chrom", "start", "end", "summit"]
+    filters: list[tuple[str, Callable[[pd.DataFrame], np.ndarray]]] = []
     if blacklist is not None:
-        peaks = peaks[~_touches(peaks, blacklist)]
-    order = {chrom: rank for rank, chrom in enumerate(lengths)}
-    peaks = peaks.assign(rank=peaks["chrom"].map(order)).sort_values(
-        ["rank", "start", "end", "summit", "signal", "name"],
-        ascending=[True, True, True, True, False, True],
-    )
-    return peaks.drop_duplicates(["rank", "start", "end", "summit"])[list(COLUMNS)].reset_index(
-        drop=True
-    )
+        filters.append(("on the blacklist", lambda p: _bases_in(p, blacklist) == 0))
+    if settings.min_signal is not None:
+        least = settings.min_signal
+        filters.append((f"of signal below {least:g}", lambda p: p["signal"].to_numpy() >= least))
+    if settings.min_mappable > 0 and mappable is not None:
+        filters.append(
+            (
+                f"less than {settings.min_mappable:.0%} mappable",
+                lambda p: (
+                    _bases_in(p, mappable) / (p["end"] - p["start"]).to_numpy() >= settings.min_mappable
+                ),
+            )
+        )
+    filters.append(("named twice", lambda p: ~p.duplicated(place).to_numpy()))
+    if settings.top is not None:
+        top = settings.top
+        filters.append(
+            (f"beyond the {top} strongest", lambda p: _stable_rank(-p["signal"].to_numpy()) < top)
+        )
+    kept = _sorted(peaks[list(COLUMNS)].fillna({"signal": 1.0}), list(lengths))
+    dropped = {}
+    for reason, keep in filters:
+        rows = keep(kept)
+        dropped[reason] = int((~rows).sum())
+        kept = kept[rows]
+    return kept.reset_index(drop=True), dropped
 
 
-def _touches(peaks: pd.DataFrame, blacklist: str | Path) -> pd.Series:
+def _sorted(peaks: pd.DataFrame, contigs: Sequence[str]) -> pd.DataFrame:
+    """Sort by place in genome order; at one place the strongest first, then by name."""
+    keys = pa.table(
+        {
+            "chrom": pd.Categorical(peaks["chrom"], categories=contigs).codes,
+            **{name: peaks[name] for name in ("start", "end", "summit", "name")},
+            "weakness": -peaks["signal"],
+        }
+    )
+    order = ["chrom", "start", "end", "summit", "weakness", "name"]
+    return peaks.iloc[pc.sort_indices(keys, [(key, "ascending") for key in order]).to_numpy()]
+
+
+def _stable_rank(values: np.ndarray) -> np.ndarray:
+    """Return each value's place in ascending order; of equal values the first comes first."""
+    rank = np.empty(len(values), np.int64)
+    rank[np.argsort(values, kind="stable")] = np.arange(len(values))
+    return rank
+
+
+def _bases_in(peaks: pd.DataFrame, listed: str | Path) -> np.ndarray:
+    """Return how many bases of each peak the intervals of a BED cover."""
     import pybedtools  # noqa: PLC0415 (a GPU node has none)
 
-    indexed = peaks[["chrom", "start", "end"]].assign(index=range(len(peaks)))
-    listed = read_bed(blacklist)[["chrom", "start", "end"]]  # bedtools itself reads tabs only
-    bed, off = (pybedtools.BedTool.from_dataframe(table) for table in (indexed, listed))
-    touching = {int(hit.name) for hit in bed.intersect(off, u=True)}
-    pybedtools.cleanup()
-    return pd.Series([index in touching for index in range(len(peaks))], index=peaks.index)
+    covered = np.zeros(len(peaks), np.int64)
+    with tempfile.TemporaryDirectory(prefix="genebert-") as folder:
+        bed, cover = Path(folder) / "peaks.bed", Path(folder) / "cover.bed"
+        _write_bed(peaks[["chrom", "start", "end"]].assign(row=range(len(peaks))), bed)
+        _write_bed(read_bed(listed)[["chrom", "start", "end"]], cover)
+        found = pybedtools.BedTool(str(bed)).coverage(str(cover), sorted=True)
+        columns = ["chrom", "start", "end", "row", "intervals", "bases", "width", "share"]
+        table = pd.read_csv(found.fn, sep="\t", names=columns, usecols=["row", "bases"])
+        covered[table["row"]] = table["bases"]
+        pybedtools.cleanup()
+    return covered
+
+
+def _write_bed(intervals: pd.DataFrame, path: Path) -> None:
+    """Write intervals as bedtools wants them: separated by tabs, sorted by name and start."""
+    table = pa.Table.from_pandas(intervals, preserve_index=False)
+    pyarrow.csv.write_csv(
+        table.sort_by([("chrom", "ascending"), ("start", "ascending")]),
+        path,
+        pyarrow.csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none"),
+    )
 
 
 def write_peaks(peaks: pd.DataFrame, out: str | Path) -> None:
     """Write cleaned peaks as gzip BED with a ``#`` header, the same bytes for the same peaks."""
+    cells = (pa.array(peaks[name]).cast(pa.string()) for name in COLUMNS)
+    lines = pc.binary_join_element_wise(*cells, "\t")
     with open_text_for_writing(out) as text:
-        text.write("#" + "\t".join(COLUMNS) + "\n")
-        for row in peaks.itertuples(index=False):
-            text.write(
-                f"{row.chrom}\t{row.start}\t{row.end}\t{row.name}\t{row.signal!r}\t{row.summit}\n"
-            )
+        text.write("\n".join(["#" + "\t".join(COLUMNS), *lines.to_pylist()]) + "\n")
 
 
-def read_cleaned(path: str | Path) -> pd.DataFrame:
-    """Read what :func:`write_peaks` wrote."""
-    return pd.read_csv(
+def read_cleaned(path: str | Path, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
+    """Read columns of what :func:`write_peaks` wrote."""
+    table = pyarrow.csv.read_csv(
         path,
-        sep="\t",
-        header=0,
-        names=list(COLUMNS),
-        dtype={"chrom": str, "name": str},
-        quoting=csv.QUOTE_NONE,
-        keep_default_na=False,
+        pyarrow.csv.ReadOptions(skip_rows=1, column_names=list(COLUMNS), use_threads=False),
+        pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False),
+        pyarrow.csv.ConvertOptions(column_types=_TYPES, include_columns=list(columns)),
     )
+    peaks: pd.DataFrame = table.to_pandas()
+    return peaks
 
 
 def clean_sample(
-    sample: Sample, lengths: Mapping[str, int], blacklist: str | Path | None, out: str | Path
+    sample: Sample,
+    lengths: Mapping[str, int],
+    contigs: str,
+    blacklist: str | Path | None,
+    mappable: str | Path | None,
+    settings: Peaks,
+    out: str | Path,
 ) -> str:
-    """Write the cleaned peaks of one sample and return a line that says what became of them."""
-    raw = read_peaks(sample, lengths)
-    peaks = clean_peaks(raw, lengths, blacklist)
-    if peaks.empty:
+    """Write the cleaned peaks of one sample and return a line that says what became of them.
+
+    Parameters
+    ----------
+    sample, lengths, contigs
+        For :func:`read_peaks`.
+    blacklist, mappable, settings
+        For :func:`clean_peaks`.
+    out
+        For :func:`write_peaks`.
+
+    Raises
+    ------
+    GenebertError
+        If the file is wrong, has no signal where a filter needs one, or no peak is left.
+    """
+    everywhere = _read_all(sample)
+    peaks = _in_use(everywhere, sample, lengths, contigs)
+    _check_signal(peaks, sample, settings)
+    kept, dropped = clean_peaks(peaks, lengths, settings, blacklist, mappable)
+    dropped = {"on contigs not in use": len(everywhere) - len(peaks)} | dropped
+    reasons = ", ".join(f"{number} {reason}" for reason, number in dropped.items() if number)
+    if kept.empty:
         raise GenebertError(
-            f"no peak of '{sample.sample}' is left off the blacklist",
-            "check that file and blacklist are of one assembly",
+            f"no peak of '{sample.sample}' is left of {len(everywhere)}: {reasons}",
+            "loosen `peaks` in the configuration; check that file and blacklist are of one assembly",
             sample.where,
         )
-    write_peaks(peaks, out)
-    return f"{sample.sample}: {len(peaks)} of {len(raw)} peaks kept (off the blacklist, each place once)"
+    write_peaks(kept, out)
+    return f"{sample.sample}: {len(kept)} of {len(everywhere)} peaks kept; dropped: {reasons or 'none'}"
 
 
-def read_blacklist(path: str | Path, lengths: Mapping[str, int]) -> pd.DataFrame:
-    """Read a blacklist and check it against the genome."""
-    bed = read_bed(path)
-    where = "genome.blacklist"
-    check_in_genome(bed, str(path), "the blacklist's lines", lengths, where, can_rename=False)
-    return bed
+def _check_signal(peaks: pd.DataFrame, sample: Sample, settings: Peaks) -> None:
+    missing = peaks["signal"].isna()
+    if missing.any() and (settings.min_signal, settings.top) != (None, None):
+        key = "top" if settings.min_signal is None else "min_signal"
+        raise GenebertError(
+            f"peaks for '{sample.sample}' have no signal, which `peaks.{key}` needs",
+            "give a file with signals, or set the key to null",
+            f"{sample.path} line {peaks.loc[missing, 'line'].iloc[0]}",
+        )

@@ -12,6 +12,7 @@ from genebert.files import (
     complete_or_absent,
     digest_of,
     open_text_for_writing,
+    read_blocks,
     read_lines,
     sha256,
     write_json,
@@ -69,6 +70,20 @@ def test_lines_are_read_back_numbered_from_one(
         with open_text_for_writing(path) as out:
             out.writelines(f"{line}\n" for line in lines)
         assert list(read_lines(path)) == list(enumerate(lines, start=1))
+
+
+@given(st.binary(max_size=60).map(lambda data: data.replace(b"7", b"\n")), st.integers(1, 20))
+def test_blocks_are_the_file_cut_behind_lines(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, size: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "blocks"
+    for packed in (b"-" + data, gzip.compress(data)):
+        path.write_bytes(packed)
+        whole = gzip.decompress(packed) if packed.startswith(b"\x1f") else packed
+        blocks = list(read_blocks(path, size))
+        assert b"".join(blocks) == whole
+        assert all(block.endswith(b"\n") for block in blocks[:-1])
+        assert all(block.find(b"\n", size) in (-1, len(block) - 1) for block in blocks)
 
 
 def test_windows_line_ends_are_stripped(tmp_path: Path) -> None:
