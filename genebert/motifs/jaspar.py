@@ -1,76 +1,71 @@
-"""Count matrices in JASPAR text format, and the order of their rows in a TF × region matrix."""
+"""Count matrices in JASPAR's text formats: ``jaspar``, and ``pfm`` with or without a header line."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import squareform
 
 from genebert.errors import GenebertError
-from genebert.files import read_lines
+from genebert.motifs.motif import Motif, checked, read_numbers
 
 _ROW = re.compile(r"^([ACGT])?\s*\[?\s*([^\[\]]*?)\s*\]?$")
 
 
-@dataclass(frozen=True)
-class Motif:
-    """A position frequency matrix.
+def parse_jaspar(lines: Iterable[tuple[int, str]], path: str) -> list[Motif]:
+    """Return the motifs of a file of ``>ID NAME`` lines, each followed by rows A, C, G, T.
 
-    Attributes
+    Parameters
     ----------
-    matrix_id, name
-        As in the file: ``MA0139.2``, ``CTCF``.
-    counts
-        float64 [4, length], rows A, C, G, T.
-    """
-
-    matrix_id: str
-    name: str
-    counts: np.ndarray
-
-
-def read_jaspar(path: str | Path) -> list[Motif]:
-    """Read motifs in file order.
+    lines
+        (number from 1, text) of each line.
+    path
+        The file, for messages.
 
     Raises
     ------
     GenebertError
-        Naming the line: a ragged matrix, a count that is no number ≥ 0, a column without counts,
-        an id given twice, no motif at all.
+        Naming the line: a ragged matrix, a count that is no number ≥ 0, a column without counts.
     """
     motifs: list[Motif] = []
     header, started = "", 0
     rows: list[list[float]] = []
-    for number, line in read_lines(path):
+    for number, line in lines:
         if not line.strip():
             continue
         if line.startswith(">"):
-            if header:
+            if started:
                 motifs.append(_motif(header, rows, f"{path} line {started}"))
             header, rows, started = line[1:].strip(), [], number
+        else:
+            rows.append(_row(line.strip(), len(rows), f"{path} line {number}"))
+    motifs.append(_motif(header, rows, f"{path} line {started}"))
+    return motifs
+
+
+def parse_single_matrix(lines: Iterable[tuple[int, str]], path: str) -> list[Motif]:
+    """Return the one motif of a file that has four rows and no header; it is named after the file.
+
+    Raises
+    ------
+    GenebertError
+        As :func:`parse_jaspar`, and for a header that comes after counts.
+    """
+    rows: list[list[float]] = []
+    started = 0
+    for number, line in lines:
+        if not line.strip():
             continue
-        if not header:
+        started = started or number
+        if line.startswith(">"):
             raise GenebertError(
                 "counts before the first '>' line",
                 "give JASPAR text format: '>ID NAME', then rows A, C, G, T",
-                f"{path} line {number}",
+                f"{path} line {started}",
             )
         rows.append(_row(line.strip(), len(rows), f"{path} line {number}"))
-    if header:
-        motifs.append(_motif(header, rows, f"{path} line {started}"))
-    if not motifs:
-        raise GenebertError(f"{path} has no motifs", "give a file with at least one matrix")
-    seen: set[str] = set()
-    for motif in motifs:
-        if motif.matrix_id in seen:
-            raise GenebertError(
-                f"motif '{motif.matrix_id}' is given twice", "keep one of them", str(path)
-            )
-        seen.add(motif.matrix_id)
-    return motifs
+    name = re.sub(r"\.gz$", "", Path(path).name)
+    return [_motif(Path(name).stem, rows, f"{path} line {started}")]
 
 
 def _row(line: str, index: int, where: str) -> list[float]:
@@ -82,13 +77,7 @@ def _row(line: str, index: int, where: str) -> list[float]:
             "each matrix has four rows, in the order A, C, G, T",
             where,
         )
-    try:
-        counts = [float(cell) for cell in match.group(2).split()]
-    except ValueError as error:
-        raise GenebertError(str(error), "write counts as numbers", where) from None
-    if not all(0 <= count < float("inf") for count in counts):
-        raise GenebertError("a count is negative or not finite", "write counts ≥ 0", where)
-    return counts
+    return read_numbers(match.group(2).split(), where)
 
 
 def _motif(header: str, rows: list[list[float]], where: str) -> Motif:
@@ -101,51 +90,4 @@ def _motif(header: str, rows: list[list[float]], where: str) -> Motif:
             "give four rows (A, C, G, T) of one length",
             where,
         )
-    counts = np.array(rows)
-    if not (counts.sum(axis=0) > 0).all():
-        raise GenebertError(
-            f"column {int(counts.sum(axis=0).argmin()) + 1} of '{matrix_id}' has no counts",
-            "remove the column or the motif",
-            where,
-        )
-    return Motif(matrix_id.strip(), name.strip() or matrix_id.strip(), counts)
-
-
-def order_by_similarity(motifs: Sequence[Motif]) -> list[int]:
-    """Return the motifs' indices such that similar ones are neighbours.
-
-    Leaves of an average-linkage tree over 1 − similarity; the similarity of two motifs is their best
-    normalised cross-correlation over offsets and strands (base frequencies − 1/4, zero outside).
-    The result depends on the matrices only, not on their order in the file.
-    """
-    if len(motifs) < 3:
-        return sorted(range(len(motifs)), key=lambda i: motifs[i].matrix_id)
-    by_id = sorted(range(len(motifs)), key=lambda i: motifs[i].matrix_id)
-    similarity = similarity_matrix([motifs[i] for i in by_id])
-    distance = np.round(1 - similarity, 5)  # rounding hides differences between BLAS builds
-    np.fill_diagonal(distance, 0)
-    leaves = leaves_list(linkage(squareform(distance, checks=False), "average"))
-    return [by_id[leaf] for leaf in leaves]
-
-
-def similarity_matrix(motifs: Sequence[Motif]) -> np.ndarray:
-    """Return float64 [n, n], the best normalised cross-correlation of each pair, in [−1, 1]."""
-    n, longest = len(motifs), max(motif.counts.shape[1] for motif in motifs)
-    padded = np.zeros((n, 4, longest))
-    reverse = np.zeros((n, 4, longest))
-    for i, motif in enumerate(motifs):
-        centred = motif.counts / motif.counts.sum(axis=0) - 0.25
-        centred = centred / max(float(np.linalg.norm(centred)), 1e-12)
-        padded[i, :, : centred.shape[1]] = centred
-        reverse[i, :, : centred.shape[1]] = centred[::-1, ::-1]
-    best = np.full((n, n), -1.0)
-    fixed = padded.reshape(n, -1)
-    for other in (padded, reverse):
-        for offset in range(1 - longest, longest):
-            shifted = np.zeros_like(other)
-            if offset >= 0:
-                shifted[:, :, offset:] = other[:, :, : longest - offset]
-            else:
-                shifted[:, :, :offset] = other[:, :, -offset:]
-            np.maximum(best, fixed @ shifted.reshape(n, -1).T, out=best)
-    return np.maximum(best, best.T)
+    return checked(Motif(matrix_id.strip(), name.strip() or matrix_id.strip(), np.array(rows)), where)

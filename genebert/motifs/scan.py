@@ -1,12 +1,20 @@
 """Scanning sequences for motifs with MOODS, both strands, in bounded blocks."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import contextlib
+import functools
+import gc
+import itertools
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from genebert.errors import GenebertError
@@ -15,7 +23,41 @@ from genebert.genome import Genome, Interval
 from genebert.motifs.table import MotifTable, ScoredMotif
 from genebert.progress import Progress
 
-BLOCK_BP = 1 << 19
+# What one call of MOODS scans: its matches are objects, some 60 MB of them in a block of this length.
+BLOCK_BP = 1 << 18
+# Bases that MOODS looks up at once: a wider window scans a fifth faster, but its table takes two seconds
+# to build. (Nine would save another fifth, for seven seconds and 250 MB.)
+WINDOW, WIDE_WINDOW, WIDE_FROM_BP = 7, 8, 4_000_000
+_SCHEMA = pa.schema(
+    {
+        "region_id": pa.uint32(),
+        "motif": pa.uint16(),
+        "position": pa.uint16(),
+        "strand": pa.int8(),
+        "score": pa.float16(),
+    }
+)
+
+
+class Matches(NamedTuple):
+    """Motif hits in one text as columns of one length, in no order.
+
+    Attributes
+    ----------
+    motif
+        int64, row of the motif.
+    position
+        int64, offset in bp of the hit's leftmost base.
+    strand
+        int8, 1 or −1.
+    score
+        float64, log-odds in nat.
+    """
+
+    motif: np.ndarray
+    position: np.ndarray
+    strand: np.ndarray
+    score: np.ndarray
 
 
 class Hits(NamedTuple):
@@ -46,17 +88,52 @@ class Scanner:
     """Finds all hits of a table of motifs on both strands.
 
     A base that is not A, C, G or T is in no hit. The background is the table's, never the sequence's.
+
+    Parameters
+    ----------
+    table
+        The scored motifs.
+    bp
+        How much is to be scanned, as far as known: for speed only.
     """
 
-    def __init__(self, table: MotifTable) -> None:
+    def __init__(self, table: MotifTable, bp: int = 0) -> None:
         moods = _import_moods()
+        widest = window_for(bp)
         self.motifs = table.motifs
-        forward = [motif.log_odds.tolist() for motif in table.motifs]
-        reverse = [motif.log_odds[::-1, ::-1].tolist() for motif in table.motifs]
-        thresholds = [motif.threshold for motif in table.motifs]
-        # A window wider than a motif would lose that motif's hits at the end of a sequence.
-        self._scanner = moods.Scanner(min(7, *(len(motif.log_odds.T) for motif in table.motifs)))
-        self._scanner.set_motifs(forward + reverse, table.background, thresholds * 2)
+        self._lowest = np.array([motif.lowest for motif in table.motifs])
+        self._span = np.array([_span(motif) for motif in table.motifs])
+        self._position, self._score = moods.match.pos.fget, moods.match.score.fget
+        lengths = np.array([motif.log_odds.shape[1] for motif in table.motifs])
+        self._parts: list[tuple[Any, np.ndarray]] = []
+        # MOODS loses the last hits of a sequence for motifs shorter than the window.
+        for rows in (np.flatnonzero(lengths >= widest), np.flatnonzero(lengths < widest)):
+            if len(rows):
+                window = min(widest, int(lengths[rows].min()))
+                self._parts.append((_moods_scanner(moods, table, rows, window), rows))
+
+    def find(self, text: str) -> Matches:
+        """Return all hits in a text of any length."""
+        with _no_garbage_collection():
+            parts = [self._matches(scanner.scan(text), rows) for scanner, rows in self._parts]
+        return Matches(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def _matches(self, found: Sequence[Sequence[Any]], rows: np.ndarray) -> Matches:
+        # One list a matrix, forward ones first. Reading all matches in one go is what makes it fast.
+        counts = np.fromiter(map(len, found), np.int64, len(found))
+        total = int(counts.sum())
+        flat = list(itertools.chain.from_iterable(found))
+        return Matches(
+            np.repeat(np.tile(rows, 2), counts),
+            np.fromiter(map(self._position, flat), np.int64, total),
+            np.repeat(np.repeat(np.array([1, -1], np.int8), len(rows)), counts),
+            np.fromiter(map(self._score, flat), np.float64, total),
+        )
+
+    def normalised(self, matches: Matches) -> np.ndarray:
+        """Return float64 (score − lowest) / (highest − lowest) of each hit's motif, in [0, 1]."""
+        share: np.ndarray = (matches.score - self._lowest[matches.motif]) / self._span[matches.motif]
+        return share
 
     def scan(self, sequences: Sequence[str]) -> Hits:
         """Scan sequences of A, C, G, T, N, each at most 65,535 bp long."""
@@ -72,37 +149,49 @@ class Scanner:
 
     def _scan_block(self, sequences: Sequence[str], block: range) -> Hits:
         # One N between sequences: no hit can span two.
-        starts = np.cumsum([0, *[len(sequences[i]) + 1 for i in block]])
-        found = self._scanner.scan("N".join(sequences[i] for i in block))
-        columns: list[tuple[np.ndarray, ...]] = []
-        for index, matches in enumerate(found):
-            if not matches:
-                continue
-            motif = index % len(self.motifs)
-            strand = 1 if index < len(self.motifs) else -1
-            place = np.fromiter((match.pos for match in matches), np.int64, len(matches))
-            score = np.fromiter((match.score for match in matches), np.float64, len(matches))
-            row = np.searchsorted(starts, place, side="right") - 1
-            columns.append(
-                (
-                    row + block.start,
-                    np.full(len(matches), motif, np.uint16),
-                    (place - starts[row]).astype(np.uint16),
-                    np.full(len(matches), strand, np.int8),
-                    normalised(score, self.motifs[motif]),
-                )
-            )
-        if not columns:
-            return Hits(*(np.empty(0, d) for d in (np.int64, np.uint16, np.uint16, np.int8, np.float16)))
-        hits = Hits(*(np.concatenate(column) for column in zip(*columns, strict=True)))
-        order = np.lexsort((hits.strand, hits.position, hits.motif, hits.sequence))
-        return Hits(*(column[order] for column in hits))
+        matches = self.find("N".join(sequences[i] for i in block))
+        lengths = np.array([len(sequences[i]) + 1 for i in block])
+        sequence = np.repeat(np.arange(len(block)), lengths)[matches.position]
+        position = matches.position - (np.cumsum(lengths) - lengths)[sequence]
+        key = (sequence * len(self.motifs) + matches.motif) * 65536 + position
+        order = np.argsort(key * 2 + (matches.strand > 0))
+        return Hits(
+            sequence[order] + block.start,
+            matches.motif[order].astype(np.uint16),
+            position[order].astype(np.uint16),
+            matches.strand[order],
+            self.normalised(matches)[order].astype(np.float16),
+        )
 
 
-def normalised(score: np.ndarray, motif: ScoredMotif) -> np.ndarray:
-    """Return (score − lowest) / (highest − lowest) as float16 in [0, 1]."""
-    span = max(motif.highest - motif.lowest, 1e-12)
-    return ((score - motif.lowest) / span).astype(np.float16)
+def window_for(bp: int) -> int:
+    """Return the window of MOODS that pays off for a length of sequence."""
+    return WIDE_WINDOW if bp >= WIDE_FROM_BP else WINDOW
+
+
+def _moods_scanner(moods: ModuleType, table: MotifTable, rows: np.ndarray, window: int) -> Any:
+    motifs = [table.motifs[row] for row in rows]
+    forward = [motif.log_odds.tolist() for motif in motifs]
+    reverse = [motif.log_odds[::-1, ::-1].tolist() for motif in motifs]
+    scanner = moods.Scanner(window)
+    scanner.set_motifs(forward + reverse, table.background, [m.threshold for m in motifs] * 2)
+    return scanner
+
+
+def _span(motif: ScoredMotif) -> float:
+    return max(motif.highest - motif.lowest, 1e-12)
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep Python from walking over the matches again and again: there are no cycles among them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _blocks(sequences: Sequence[str]) -> Iterator[range]:
@@ -132,20 +221,51 @@ def scan_chunk(
     chunks: int,
     out: str | Path,
 ) -> str:
-    """Scan one chunk of the catalogue and write its hits as Parquet; return a line on them."""
-    catalogue = pq.read_table(regions).to_pandas()
-    first, last = chunk_bounds(len(catalogue), chunk, chunks)
-    genome, scanner = Genome(fasta), Scanner(table)
-    rows = catalogue.iloc[first:last]
-    parts: list[Hits] = []
-    step = max(1, BLOCK_BP // int((catalogue["end"] - catalogue["start"]).max()))
-    for start in Progress(range(0, len(rows), step), f"scanning chunk {chunk + 1} of {chunks}"):
-        block = rows.iloc[start : start + step]
-        hits = scanner.scan(fetch_all(genome, block))
-        parts.append(hits._replace(sequence=hits.sequence + first + start))
-    with complete_or_absent(out) as temporary:
-        pq.write_table(_as_table(parts), temporary, compression="zstd")
-    return f"{sum(len(part.motif) for part in parts)} hits in {len(rows)} regions"
+    """Scan one chunk of the catalogue and write its hits as Parquet; return a line on them.
+
+    Parameters
+    ----------
+    fasta
+        The indexed genome.
+    regions
+        The catalogue: only the chunk's own rows are read, and hits are written block by block.
+    table
+        The scored motifs.
+    chunk, chunks
+        Which chunk of how many.
+    out
+        Parquet file to write: region_id, motif, position, strand, score as in :class:`Hits`, in order
+        of region_id, motif, position, strand.
+    """
+    first, last = chunk_bounds(pq.read_metadata(regions).num_rows, chunk, chunks)
+    rows = _read_rows(regions, first, last)
+    lengths = rows["end"] - rows["start"]
+    genome, scanner = Genome(fasta), Scanner(table, int(lengths.sum()))
+    step = max(1, BLOCK_BP // int(max(lengths, default=1)))
+    found = 0
+    with (
+        complete_or_absent(out) as temporary,
+        pq.ParquetWriter(temporary, _SCHEMA, compression="zstd") as writer,
+    ):
+        for start in Progress(range(0, len(rows), step), f"scanning chunk {chunk + 1} of {chunks}"):
+            hits = scanner.scan(fetch_all(genome, rows.iloc[start : start + step]))
+            found += len(hits.motif)
+            writer.write_table(_as_table(hits, first + start))
+    genome.close()
+    return f"{found} hits in {len(rows)} regions"
+
+
+def _read_rows(regions: str | Path, first: int, last: int) -> pd.DataFrame:
+    """Return region_id, chrom, start, end of regions ``first`` to ``last − 1``."""
+    region_id = pc.field("region_id")
+    rows: pd.DataFrame = pq.read_table(
+        regions,
+        columns=["region_id", "chrom", "start", "end"],
+        filters=(region_id >= first) & (region_id < last),
+    ).to_pandas()
+    if not np.array_equal(rows["region_id"], np.arange(first, last)):
+        raise GenebertError("region_id is not the row number", "rebuild the regions", str(regions))
+    return rows
 
 
 def fetch_all(genome: Genome, places: pd.DataFrame) -> list[str]:
@@ -156,29 +276,35 @@ def fetch_all(genome: Genome, places: pd.DataFrame) -> list[str]:
     ]
 
 
-def _as_table(parts: Iterable[Hits]) -> pa.Table:
-    def column(name: str, dtype: pa.DataType) -> pa.ChunkedArray:
-        return pa.chunked_array([getattr(part, name) for part in parts], dtype)
-
-    return pa.table(
-        {
-            "region_id": pa.chunked_array(
-                [part.sequence.astype(np.uint32) for part in parts], pa.uint32()
-            ),
-            "motif": column("motif", pa.uint16()),
-            "position": column("position", pa.uint16()),
-            "strand": column("strand", pa.int8()),
-            "score": column("score", pa.float16()),
-        }
-    )
+def _as_table(hits: Hits, first: int) -> pa.Table:
+    columns = [(hits.sequence + first).astype(np.uint32), *hits[1:]]
+    return pa.Table.from_arrays([pa.array(column) for column in columns], schema=_SCHEMA)
 
 
-def _import_moods():  # type: ignore[no-untyped-def]
+# What MOODS does when it scans, in a process of its own.
+_TRIAL = """
+import MOODS.scan
+scanner = MOODS.scan.Scanner(2)
+scanner.set_motifs([[[1.0] * 3] * 4], [0.25] * 4, [3.0])
+scanner.scan("ACGTACGT")
+"""
+_REBUILD = "pip install --force-reinstall --no-deps --no-cache-dir --no-binary :all: MOODS-python"
+
+
+@functools.cache
+def _import_moods() -> ModuleType:
+    """Import MOODS, once it has scanned in a child process: one built for another CPU kills it."""
+    trial = subprocess.run([sys.executable, "-c", _TRIAL], capture_output=True, check=False)
+    if trial.returncode < 0:
+        raise GenebertError(
+            f"MOODS dies on this machine (signal {-trial.returncode}): it was built for another CPU",
+            f"build it on the oldest machine that is to run it: {_REBUILD}",
+        )
     try:
         import MOODS.scan  # noqa: PLC0415
     except ImportError as error:
         raise GenebertError(
-            f"MOODS cannot be loaded: {error}",
-            "install it with a C++ compiler at hand: pip install --no-binary :all: MOODS-python",
+            f"MOODS cannot be loaded: {error}", f"install it with a C++ compiler at hand: {_REBUILD}"
         ) from None
-    return MOODS.scan
+    scan: ModuleType = MOODS.scan
+    return scan

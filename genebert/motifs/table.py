@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 
 from genebert.errors import GenebertError
 from genebert.files import complete_or_absent, digest_of
-from genebert.motifs.jaspar import Motif, order_by_similarity, read_jaspar
+from genebert.motifs.motif import Motif
+from genebert.motifs.order import row_order
+from genebert.motifs.read import read_motifs
 
 # Scores are whole multiples of 1/1024 nat: their sums are exact in floating point, in any order, so
 # that every scanner agrees on every hit, and p-values can be counted exactly.
@@ -32,6 +34,8 @@ class ScoredMotif:
         Least score of a hit.
     realised_p
         Probability under the background that a word scores at least ``threshold``.
+    tf_class, tf_family
+        Structural class and family of the factor, empty where unknown.
     """
 
     matrix_id: str
@@ -39,6 +43,8 @@ class ScoredMotif:
     log_odds: np.ndarray
     threshold: float
     realised_p: float
+    tf_class: str = ""
+    tf_family: str = ""
 
     @property
     def lowest(self) -> float:
@@ -65,6 +71,7 @@ class MotifTable:
     background: list[float]
     pseudocount: float
     p_value: float
+    order: str = "similarity"
 
     def digest(self) -> str:
         """Return a hash of all that decides what a matrix row means."""
@@ -140,21 +147,39 @@ def score_motifs(
     pseudocount: float,
     p_value: float,
     max_realised_p: float,
+    order: str = "similarity",
 ) -> MotifTable:
-    """Order motifs by similarity and give each its threshold; drop those above ``max_realised_p``.
+    """Order motifs and give each its threshold; drop those above ``max_realised_p``.
+
+    Parameters
+    ----------
+    motifs
+        In any order.
+    background
+        Frequencies of A, C, G, T.
+    pseudocount
+        Added to each column, shared out by the background.
+    p_value
+        What a hit's probability under the background is at most, where the motif can reach it.
+    max_realised_p
+        The same for motifs that cannot.
+    order
+        ``similarity``, ``family`` or ``file`` (:func:`genebert.motifs.order.row_order`).
 
     Raises
     ------
     GenebertError
-        If no motif is left.
+        If no motif is left, or the order is ``family`` and no motif has one.
     """
     kept: list[ScoredMotif] = []
     dropped: list[ScoredMotif] = []
-    for index in order_by_similarity(motifs):
+    for index in row_order(motifs, order):
         motif = motifs[index]
         scores = log_odds(motif, background, pseudocount)
         threshold, realised = threshold_for(scores, background, p_value)
-        scored = ScoredMotif(motif.matrix_id, motif.name, scores, threshold, realised)
+        scored = ScoredMotif(
+            motif.matrix_id, motif.name, scores, threshold, realised, motif.tf_class, motif.tf_family
+        )
         (kept if realised <= max_realised_p else dropped).append(scored)
     if not kept:
         raise GenebertError(
@@ -163,7 +188,7 @@ def score_motifs(
         )
     if len(kept) > 65535:
         raise GenebertError(f"{len(kept)} motifs, at most 65535", "give fewer motifs")
-    return MotifTable(kept, dropped, list(background), pseudocount, p_value)
+    return MotifTable(kept, dropped, list(background), pseudocount, p_value, order)
 
 
 def write_motif_table(
@@ -172,21 +197,34 @@ def write_motif_table(
     pseudocount: float,
     p_value: float,
     max_realised_p: float,
+    order: str,
+    families: str | Path | None,
     out: str | Path,
 ) -> str:
-    """Read a motif file, score its motifs, write the table as Parquet; return a line on it."""
-    table = score_motifs(read_jaspar(motif_file), background, pseudocount, p_value, max_realised_p)
+    """Read a motif file, score its motifs, write the table as Parquet; return a line on it.
+
+    Parameters are those of :func:`genebert.motifs.read.read_motifs` and :func:`score_motifs`.
+    """
+    motifs = read_motifs(motif_file, families)
+    table = score_motifs(motifs, background, pseudocount, p_value, max_realised_p, order)
     rows = table.motifs + table.dropped
     columns = {
         "row": pa.array([*range(len(table.motifs)), *[None] * len(table.dropped)], pa.uint16()),
         "matrix_id": [m.matrix_id for m in rows],
         "name": [m.name for m in rows],
+        "class": [m.tf_class for m in rows],
+        "family": [m.tf_family for m in rows],
         "length": pa.array([m.log_odds.shape[1] for m in rows], pa.uint16()),
         "threshold": [m.threshold for m in rows],
         "realised_p": [m.realised_p for m in rows],
         "log_odds": [m.log_odds.ravel().tolist() for m in rows],
     }
-    settings = {"background": table.background, "pseudocount": pseudocount, "p_value": p_value}
+    settings = {
+        "background": table.background,
+        "pseudocount": pseudocount,
+        "p_value": p_value,
+        "order": order,
+    }
     with complete_or_absent(out) as temporary:
         pq.write_table(
             pa.table(columns).replace_schema_metadata({"genebert": json.dumps(settings)}),
@@ -195,8 +233,8 @@ def write_motif_table(
         )
     short = sum(m.realised_p > p_value * (1 + 1e-9) for m in rows)
     return (
-        f"{len(rows)} motifs: {short} cannot reach p = {p_value:g} and keep their best words; of these "
-        f"{len(table.dropped)} are likelier than {max_realised_p:g} and dropped"
+        f"{len(rows)} motifs in order of {order}: {short} cannot reach p = {p_value:g} and keep their "
+        f"best words; of these {len(table.dropped)} are likelier than {max_realised_p:g} and dropped"
         + "".join(f"\ndropped {m.label}: realised p {m.realised_p:.2e}" for m in table.dropped)
     )
 
@@ -214,6 +252,8 @@ def read_motif_table(path: str | Path) -> MotifTable:
             np.array(row["log_odds"]).reshape(4, row["length"]),
             row["threshold"],
             row["realised_p"],
+            row["class"],
+            row["family"],
         )
         (dropped if row["row"] is None else kept).append(motif)
     return MotifTable(kept, dropped, **settings)

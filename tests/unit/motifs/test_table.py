@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genebert.errors import GenebertError
-from genebert.motifs.jaspar import Motif, read_jaspar
+from genebert.motifs.motif import Motif
+from genebert.motifs.read import read_motifs
 from genebert.motifs.table import (
     MotifTable,
     log_odds,
@@ -59,7 +60,7 @@ def test_thresholds_equal_those_of_all_words_written_down(
 
 def test_the_distribution_of_scores_is_that_of_all_words(jaspar_file: Path) -> None:
     background = [0.295, 0.205, 0.205, 0.295]
-    motif = next(m for m in read_jaspar(jaspar_file) if m.counts.shape[1] == 8)
+    motif = next(m for m in read_motifs(jaspar_file) if m.counts.shape[1] == 8)
     scores = log_odds(motif, background, 1.0)
     word_score, word_p = _all_words(scores, background)
     lowest, probability = score_distribution(scores, background)
@@ -99,7 +100,7 @@ def test_every_kept_motif_of_jaspar_is_rare_enough(jaspar_table: MotifTable) -> 
 def test_under_equal_base_frequencies_115_motifs_cannot_reach_the_p_value(
     jaspar_file: Path,
 ) -> None:
-    motifs = read_jaspar(jaspar_file)
+    motifs = read_motifs(jaspar_file)
     realised = [threshold_for(log_odds(m, [0.25] * 4, 1.0), [0.25] * 4, 1e-4)[1] for m in motifs]
     assert sum(p > 1e-4 * (1 + 1e-9) for p in realised) == 115
     # A motif whose only best word is longer than 6 bp reaches 4 ** -7 < 1e-4.
@@ -108,24 +109,70 @@ def test_under_equal_base_frequencies_115_motifs_cannot_reach_the_p_value(
 
 def test_dropped_motifs_are_listed_in_the_log(jaspar_file: Path, tmp_path: Path) -> None:
     said = write_motif_table(
-        jaspar_file, [0.295, 0.205, 0.205, 0.295], 1.0, 1e-4, 1e-3, tmp_path / "t.parquet"
+        jaspar_file,
+        [0.295, 0.205, 0.205, 0.295],
+        1.0,
+        1e-4,
+        1e-3,
+        "file",
+        None,
+        tmp_path / "t.parquet",
     )
     first, *rest = said.splitlines()
-    assert first.startswith("1019 motifs: 139 cannot reach p = 0.0001")
+    assert first.startswith("1019 motifs in order of file: 139 cannot reach p = 0.0001")
     assert "5 are likelier than 0.001 and dropped" in first
     assert sorted(line.split()[1] for line in rest) == DROPPED
 
 
 def test_a_table_is_read_back_as_written(few_motifs: Path, tmp_path: Path) -> None:
     background = [0.295, 0.205, 0.205, 0.295]
-    write_motif_table(few_motifs, background, 0.5, 0.01, 0.012, tmp_path / "t.parquet")
-    made = score_motifs(read_jaspar(few_motifs), background, 0.5, 0.01, 0.012)
+    write_motif_table(
+        few_motifs, background, 0.5, 0.01, 0.012, "similarity", None, tmp_path / "t.parquet"
+    )
+    made = score_motifs(read_motifs(few_motifs), background, 0.5, 0.01, 0.012)
     read = read_motif_table(tmp_path / "t.parquet")
     assert read.digest() == made.digest()
     assert (read.background, read.pseudocount, read.p_value) == (background, 0.5, 0.01)
     for a, b in zip(read.motifs + read.dropped, made.motifs + made.dropped, strict=True):
         assert (a.label, a.threshold, a.realised_p) == (b.label, b.threshold, b.realised_p)
         assert a.log_odds.tolist() == b.log_odds.tolist()
+        assert (a.tf_class, a.tf_family) == ("", "")
+
+
+@pytest.mark.parametrize("order", ["similarity", "family", "file"])
+def test_order_and_families_are_stored_whatever_the_order_of_the_file(
+    few_motifs: Path, tmp_path: Path, order: str
+) -> None:
+    families = tmp_path / "families.tsv"
+    families.write_text(
+        "matrix_id\tclass\tfamily\nMA9003.1\tA\ttbp\nMA9001.1\tB\tgata\nMA9001.2\tC\told\n"
+    )
+    lines = few_motifs.read_text().splitlines(keepends=True)
+    backwards = tmp_path / "backwards.jaspar"
+    backwards.write_text("".join(lines[10:] + lines[5:10] + lines[:5]))
+    written = []
+    for number, file in enumerate((few_motifs, backwards)):
+        out = tmp_path / f"{number}.parquet"
+        said = write_motif_table(file, [0.25] * 4, 1.0, 0.01, 0.05, order, families, out)
+        assert f"in order of {order}" in said
+        written.append(out.read_bytes())
+    assert (written[0] == written[1]) == (order != "file")
+    table = read_motif_table(out)
+    assert table.order == order
+    assert {m.name: (m.tf_class, m.tf_family) for m in table.motifs} == {
+        "GATA": ("B", "gata"),
+        "EBOX": ("", ""),
+        "TATA": ("A", "tbp"),
+    }
+    if order == "family":
+        assert [motif.name for motif in table.motifs] == ["TATA", "GATA", "EBOX"]
+
+
+def test_the_order_by_family_needs_one_family(few_motifs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "t.parquet"
+    with pytest.raises(GenebertError, match="no motif has a family"):
+        write_motif_table(few_motifs, [0.25] * 4, 1.0, 0.01, 0.05, "family", None, out)
+    assert not out.exists()
 
 
 def test_the_digest_sees_order_names_scores_and_background(few_table: MotifTable) -> None:
@@ -140,4 +187,4 @@ def test_the_digest_sees_order_names_scores_and_background(few_table: MotifTable
 
 def test_no_motif_left_is_refused(few_motifs: Path) -> None:
     with pytest.raises(GenebertError, match="no motif reaches p ≤ 1e-09"):
-        score_motifs(read_jaspar(few_motifs), [0.25] * 4, 1.0, 1e-10, 1e-9)
+        score_motifs(read_motifs(few_motifs), [0.25] * 4, 1.0, 1e-10, 1e-9)
