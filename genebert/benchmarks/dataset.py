@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from genebert.corpus.scores import add_best, from_steps, to_steps
 from genebert.errors import GenebertError
 from genebert.files import complete_or_absent
 from genebert.genome import Interval, Segment
@@ -27,7 +28,8 @@ SCHEMA = pa.schema(
         pa.field("label", pa.int32(), nullable=False),
         pa.field("cell_type", pa.string(), nullable=False),
         pa.field("split", pa.string(), nullable=False),
-        # Hits in the example's own sequence: its focal column, made alike for every class.
+        # Hits in the example's own sequence: its focal column, made alike for every class. Scores are
+        # rounded as those of a corpus.
         pa.field("motif", pa.list_(pa.uint16()), nullable=False),
         pa.field("score", pa.list_(pa.float16()), nullable=False),
         # Region ids by column, null where there is none; the focal column R // 2 is always null.
@@ -70,6 +72,12 @@ class Dataset:
         """int64 [n]."""
         return self.table["label"].to_numpy().astype(np.int64)
 
+    def best(self, motifs: int) -> np.ndarray:
+        """Return uint8 [n, motifs], the hits as in :attr:`genebert.corpus.read.Corpus.best`."""
+        best = np.zeros((len(self.codes), motifs), np.uint8)
+        add_best(best, np.diff(self.hit_offsets), self.hit_motif, to_steps(self.hit_score))
+        return best
+
     def in_split(self, split: str) -> np.ndarray:
         """Return int64 rows of a split."""
         return np.flatnonzero(self.table["split"].to_numpy() == split)
@@ -107,7 +115,9 @@ def write_dataset(
             "cell_type": table["cell_type"],
             "split": table["split"],
             "motif": pa.array(motif, pa.list_(pa.uint16())),
-            "score": pa.array(score, pa.list_(pa.float16())),
+            "score": pa.array(
+                [from_steps(to_steps(own)).astype(np.float16) for own in score], pa.list_(pa.float16())
+            ),
             "columns": pa.array(
                 [[None if c < 0 else int(c) for c in row] for row in columns], pa.list_(pa.uint32())
             ),

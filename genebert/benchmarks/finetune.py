@@ -12,7 +12,7 @@ from genebert.benchmarks.dataset import Dataset
 from genebert.config import Finetune as Settings
 from genebert.config import Inputs
 from genebert.corpus.read import Corpus
-from genebert.corpus.sample import HitColumns, hit_columns
+from genebert.corpus.sample import Rows, matrices
 from genebert.devices import pick_device, use_threads
 from genebert.errors import GenebertError
 from genebert.model.genebert import GeneBERT
@@ -71,14 +71,8 @@ class Examples:
         self._codes = torch.from_numpy(dataset.codes).to(device)
         self._columns = torch.from_numpy(dataset.columns).to(device)
         self._with_matrix = inputs != "sequence"
-        self._neighbours = hit_columns(corpus, device)
-        self._own = HitColumns(
-            dataset.hit_offsets,
-            dataset.hit_motif,
-            dataset.hit_score,
-            len(corpus.metadata.motifs),
-            device,
-        )
+        self._neighbours = Rows(corpus.best, device)
+        self._own = Rows(dataset.best(len(corpus.metadata.motifs)), device)
 
     def batch(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """Return codes, matrices and present columns of rows int64 [B].
@@ -90,8 +84,8 @@ class Examples:
             return codes, None, None
         columns = self._columns[rows]
         focal = columns.shape[1] // 2
-        matrix = self._neighbours.dense(columns)
-        matrix[:, :, focal] = self._own.dense(rows[:, None])[:, :, 0]
+        matrix = matrices(self._neighbours, columns)
+        matrix[:, :, focal] = matrices(self._own, rows[:, None])[:, :, 0]
         present = columns >= 0
         present[:, focal] = True
         return codes, matrix, present

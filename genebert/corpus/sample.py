@@ -1,9 +1,10 @@
-"""What a training step sees: views of a corpus, drawn on the device that holds its columns.
+"""What a training step sees: views of a corpus, drawn on the device that trains.
 
 A view is a cell type, a focal region open in it, and the regions open in it around the focal one. A
 sample is a function of (seed, step, index in the global batch): resuming needs no state.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from genebert import counter_random
 from genebert.corpus.read import Corpus
+from genebert.corpus.scores import STEPS
 from genebert.errors import GenebertError
 
 # Streams of the counter-based generator; masking has its own (sequence/masking.py, objectives).
@@ -41,66 +43,93 @@ class Batch(NamedTuple):
     present: torch.Tensor
 
 
-class HitColumns:
-    """Best hits of regions as tensors, from which dense matrices are scattered.
+class Rows:
+    """A table from which batches take rows.
 
     Parameters
     ----------
-    offsets, motif, score
-        As in :class:`genebert.corpus.read.Corpus`.
-    motifs
-        T, rows of a matrix.
+    table
+        uint8 [n, width]. It is moved to the device once; one that is mapped from a file stays on the
+        host, and only the rows of a batch are moved.
+    device
+        Where rows are wanted.
     """
 
-    def __init__(
-        self, offsets: np.ndarray, motif: np.ndarray, score: np.ndarray, motifs: int, device: str
-    ) -> None:
-        self.offsets = torch.from_numpy(offsets).to(device)
-        self.motif = torch.from_numpy(motif.astype(np.int64)).to(device)
-        self.score = torch.from_numpy(score.astype(np.float32)).to(device)
-        self.motifs = motifs
+    def __init__(self, table: np.ndarray, device: str) -> None:
+        home = "cpu" if isinstance(table, np.memmap) else device
+        self._table = torch.from_numpy(table).to(home)
+        self.device = device
 
-    def dense(self, columns: torch.Tensor) -> torch.Tensor:
-        """Return the matrices float32 [B, T, R] of region rows int64 [B, R]; −1 gives a zero column."""
-        batch, width = columns.shape
-        flat = columns.reshape(-1).clamp(min=0)
-        start = self.offsets[flat]
-        count = torch.where(columns.reshape(-1) >= 0, self.offsets[flat + 1] - start, 0)
-        column = torch.repeat_interleave(torch.arange(len(flat), device=flat.device), count)
-        before = torch.cumsum(count, 0) - count
-        hit = start[column] + torch.arange(len(column), device=flat.device) - before[column]
-        matrix = torch.zeros(batch * width * self.motifs, device=flat.device)
-        matrix[column * self.motifs + self.motif[hit]] = self.score[hit]
-        return matrix.view(batch, width, self.motifs).transpose(1, 2)
+    def take(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return uint8 [*rows.shape, width] of row numbers int64."""
+        taken = self._table.index_select(0, rows.reshape(-1).to(self._table.device))
+        return taken.to(self.device).view(*rows.shape, -1)
 
 
-def hit_columns(corpus: Corpus, device: str) -> HitColumns:
-    """Move the hits of a corpus to a device."""
-    return HitColumns(
-        corpus.hit_offsets, corpus.hit_motif, corpus.hit_score, len(corpus.metadata.motifs), device
-    )
+def matrices(best: Rows, columns: torch.Tensor) -> torch.Tensor:
+    """Return float32 [B, T, R], scores of region rows int64 [B, R]; −1 gives a column of zeros.
+
+    Parameters
+    ----------
+    best
+        As :attr:`genebert.corpus.read.Corpus.best`.
+    columns
+        Rows of it.
+    """
+    scale = (columns >= 0).float() / STEPS
+    # Row by row, as the table lies: turning 130 kB a sample over would cost more than all the rest.
+    scores = best.take(columns.clamp(min=0)).float().mul_(scale[..., None])
+    return scores.transpose(1, 2)
+
+
+@dataclass(frozen=True)
+class PlacedCorpus:
+    """A corpus, and what batches take from it, on or within reach of a device.
+
+    Attributes
+    ----------
+    corpus
+        Columns on the host.
+    sequence, best
+        Rows of the columns of these names.
+    device
+        Where batches are made.
+    """
+
+    corpus: Corpus
+    sequence: Rows
+    best: Rows
+    device: str
+
+
+def place_corpus(corpus: Corpus, device: str = "cpu") -> PlacedCorpus:
+    """Move the columns that batches are made of to a device, unless they are mapped from files."""
+    return PlacedCorpus(corpus, Rows(corpus.sequence, device), Rows(corpus.best, device), device)
 
 
 def segment_of_regions(corpus: Corpus) -> np.ndarray:
     """Return int64 [regions]: runs of regions on one contig and of one split share a number."""
     new = np.ones(corpus.regions, dtype=bool)
-    new[1:] = (corpus.chrom[1:] != corpus.chrom[:-1]) | (corpus.split[1:] != corpus.split[:-1])
+    new[1:] = (corpus.contig[1:] != corpus.contig[:-1]) | (corpus.split[1:] != corpus.split[:-1])
     return np.cumsum(new) - 1
 
 
 class Views:
-    """All views of one split of a corpus, as tensors on a device.
+    """All views of one split of a corpus, in order of cell type and region.
 
     Parameters
     ----------
-    corpus
-        Columns.
+    placed
+        The corpus.
     split
         ``train``, ``validation`` or ``test``: focal regions and columns are of this split only.
     columns
         R, the width of a matrix in regions.
-    device
-        Where the columns live and batches are made.
+
+    Attributes
+    ----------
+    region, cell_type
+        int32 and int16 [views].
 
     Raises
     ------
@@ -108,36 +137,38 @@ class Views:
         If the split has no view.
     """
 
-    def __init__(self, corpus: Corpus, split: str, columns: int, device: str = "cpu") -> None:
-        region = np.repeat(np.arange(corpus.regions), np.diff(corpus.open_offsets))
-        cell_type = corpus.open_cell_type
-        group = cell_type * (corpus.regions + 1) + segment_of_regions(corpus)[region]
-        order = np.lexsort((region, group))
-        order = order[corpus.in_split(split)[region[order]]]
-        if not len(order):
+    def __init__(self, placed: PlacedCorpus, split: str, columns: int) -> None:
+        corpus = placed.corpus
+        region = np.repeat(np.arange(corpus.regions, dtype=np.int32), np.diff(corpus.open_offsets))
+        kept = corpus.in_split(split)[region]
+        region, cell_type = region[kept], corpus.open_cell_type[kept]
+        if not len(region):
             raise GenebertError(
                 f"no region of the {split} split is open in any cell type",
                 "hold out other chromosomes or intervals (genome.split)",
             )
-        group = group[order]
+        order = np.argsort(cell_type, kind="stable")  # a radix sort, of 16 bits
+        region, cell_type = region[order], cell_type[order]
+        segment = segment_of_regions(corpus)[region]
+        new = (cell_type[1:] != cell_type[:-1]) | (segment[1:] != segment[:-1])
+        bounds = np.concatenate([[0], np.flatnonzero(new) + 1, [len(region)]])
         self.columns = columns
-        self.region = torch.from_numpy(region[order]).to(device)
-        self.cell_type = torch.from_numpy(cell_type[order]).to(device)
-        first = np.searchsorted(group, group, side="left")
-        self._first = torch.from_numpy(first).to(device)
-        self._last = torch.from_numpy(np.searchsorted(group, group, side="right")).to(device)
-        self._sequence = torch.from_numpy(corpus.sequence).to(device)
-        self._hits = hit_columns(corpus, device)
+        self.region = torch.from_numpy(region).to(placed.device)
+        self.cell_type = torch.from_numpy(cell_type).to(placed.device)
+        # Views first to last-plus-one of each stretch of one cell type, contig and split.
+        self._bounds = torch.from_numpy(bounds).to(placed.device)
+        self._placed = placed
 
     def __len__(self) -> int:
         return len(self.region)
 
     def columns_of(self, view: torch.Tensor) -> torch.Tensor:
         """Return the region rows int64 [B, R] of views int64 [B]; −1 where there is no region."""
-        offset = torch.arange(self.columns, device=view.device) - self.columns // 2
-        place = view[:, None] + offset
-        inside = (place >= self._first[view][:, None]) & (place < self._last[view][:, None])
-        return torch.where(inside, self.region[place.clamp(0, len(self) - 1)], -1)
+        stretch = torch.searchsorted(self._bounds, view, right=True)
+        first, last = self._bounds[stretch - 1], self._bounds[stretch]
+        place = view[:, None] + torch.arange(self.columns, device=view.device) - self.columns // 2
+        inside = (place >= first[:, None]) & (place < last[:, None])
+        return torch.where(inside, self.region[place.clamp(0, len(self) - 1)].long(), -1)
 
     def batch(
         self, seed: int, step: int, indices: torch.Tensor, *, augment: bool, shuffled: bool = False
@@ -155,16 +186,16 @@ class Views:
         """
         keys = counter_random.sample_keys(seed, step, indices)
         view = counter_random.integers(keys, _STREAM_VIEW, len(self))
-        codes = self._sequence[self.region[view]]
+        focal = self.region[view].long()
+        codes = self._placed.sequence.take(focal)
         if augment:
             flip = counter_random.uniform(keys, _STREAM_STRAND, 1) < 0.5
             codes = torch.where(flip, reverse_complement(codes), codes)
-        focal = self.region[view]
         if shuffled:
             other = counter_random.mix(keys)
             view = counter_random.integers(other, _STREAM_VIEW, len(self))
         columns = self.columns_of(view)
-        return Batch(keys, focal, codes, self._hits.dense(columns), columns >= 0)
+        return Batch(keys, focal, codes, matrices(self._placed.best, columns), columns >= 0)
 
 
 def reverse_complement(codes: torch.Tensor) -> torch.Tensor:

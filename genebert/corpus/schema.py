@@ -8,12 +8,17 @@ from pydantic import BaseModel, ConfigDict
 
 from genebert.errors import GenebertError
 
-VERSION = 1
+VERSION = 2
 
-# One row a region, in genome order. Lists of hits are sorted by motif, position, strand.
+# Signals are stored to the nearest 1024th: ranks are no more precise than that.
+SIGNAL_STEPS = 1024
+
+# One row a region, in genome order. Lists of hits are sorted by position, motif, strand (motifs are in
+# order of similarity: what a family makes of one place then stands together, and compresses), lists of
+# cell types by cell type.
 SCHEMA = pa.schema(
     [
-        pa.field("region_id", pa.uint32(), nullable=False),
+        pa.field("region_id", pa.uint32(), nullable=False),  # 0, 1, 2, … through all parts
         pa.field("chrom", pa.string(), nullable=False),
         pa.field("start", pa.int64(), nullable=False),  # bp, 0-based
         pa.field("end", pa.int64(), nullable=False),  # bp, half-open
@@ -22,9 +27,11 @@ SCHEMA = pa.schema(
         pa.field("motif", pa.list_(pa.uint16()), nullable=False),  # row of metadata.motifs
         pa.field("position", pa.list_(pa.uint16()), nullable=False),  # bp from the region's start
         pa.field("strand", pa.list_(pa.int8()), nullable=False),  # 1 or -1
-        pa.field("score", pa.list_(pa.float16()), nullable=False),  # 0 to 1 of the motif's span
+        # 0 to 1 of the motif's span, rounded down to a 128th (genebert/corpus/scores.py)
+        pa.field("score", pa.list_(pa.float16()), nullable=False),
         pa.field("cell_type", pa.list_(pa.uint16()), nullable=False),  # index in metadata.cell_types
-        pa.field("signal", pa.list_(pa.float32()), nullable=False),  # rank in its sample, 0 to 1
+        # rank of the peak in its sample, 0 to 1, to the nearest 1024th
+        pa.field("signal", pa.list_(pa.float32()), nullable=False),
     ]
 )
 
@@ -71,11 +78,9 @@ class Metadata(BaseModel):
     inputs: dict[str, str]
     packages: dict[str, str]
 
-
-def with_metadata(metadata: Metadata) -> pa.Schema:
-    """Return the schema that carries the metadata."""
-    text = json.dumps(metadata.model_dump(), sort_keys=True)
-    return SCHEMA.with_metadata({"genebert": text})
+    def as_text(self) -> str:
+        """Return what a part's file metadata hold under the key ``genebert``."""
+        return json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
 
 
 def metadata_of(schema: pa.Schema, where: str) -> Metadata:

@@ -12,8 +12,10 @@ import torch
 from genebert.config import Model as ModelSettings
 from genebert.config import Pretrain as Settings
 from genebert.config import Variant
-from genebert.corpus.read import Corpus, read_corpus
-from genebert.corpus.sample import Batch, HitColumns, Views, hit_columns
+from genebert.corpus.place import open_corpus
+from genebert.corpus.read import Corpus
+from genebert.corpus.sample import Batch, Views, place_corpus
+from genebert.corpus.scores import STEPS, from_steps
 from genebert.devices import pick_device, use_threads
 from genebert.errors import GenebertError
 from genebert.files import open_text_for_writing
@@ -66,9 +68,10 @@ def pretrain(
     use_threads(settings.threads)
     device = pick_device()
     variant = settings.variants[variant_name]
-    corpus = read_corpus(corpus_folder)
-    train = Views(corpus, "train", model_settings.columns, device)
-    held_out = Views(corpus, "validation", model_settings.columns, device)
+    corpus = open_corpus(corpus_folder, device)
+    placed = place_corpus(corpus, device)
+    train = Views(placed, "train", model_settings.columns)
+    held_out = Views(placed, "validation", model_settings.columns)
 
     torch.manual_seed(seed)  # variants of one seed start from the same weights
     model = GeneBERT(model_settings, len(corpus.metadata.motifs))
@@ -185,23 +188,34 @@ def row_statistics(corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
 
     A motif without spread gets the standard deviation 1.
     """
-    motifs = len(corpus.metadata.motifs)
-    region = np.repeat(np.arange(corpus.regions), np.diff(corpus.hit_offsets))
-    training = corpus.in_split("train")
-    kept = training[region]
-    motif, score = corpus.hit_motif[kept], corpus.hit_score[kept].astype(np.float64)
-    n = max(int(training.sum()), 1)
-    mean = np.bincount(motif, score, motifs) / n
-    variance = np.bincount(motif, score**2, motifs) / n - mean**2
+    total = np.zeros(len(corpus.metadata.motifs))
+    squares = np.zeros_like(total)
+    training = np.flatnonzero(corpus.in_split("train"))
+    for rows in _blocks(training):
+        # Whole numbers up to 2^24: exact in float32, whatever their order.
+        steps = corpus.best[rows].astype(np.float32)
+        total += steps.sum(axis=0)
+        squares += np.einsum("nt,nt->t", steps, steps)
+    n = max(len(training), 1)
+    mean = total / STEPS / n
+    variance = squares / STEPS**2 / n - mean**2
     std = np.sqrt(np.clip(variance, 0, None))
     return mean.astype(np.float32), np.where(std > 1e-6, std, 1).astype(np.float32)
 
 
 def mean_composition(model: GeneBERT, corpus: Corpus) -> torch.Tensor:
     """Return the mean k-mer composition of the training regions, float32 [4^k]."""
-    codes = torch.from_numpy(corpus.sequence[corpus.in_split("train")])
-    parts = [model.tokenizer.composition(model.tokenizer(part)).sum(0) for part in codes.split(1024)]
-    return torch.stack(parts).sum(0) / len(codes)
+    training = np.flatnonzero(corpus.in_split("train"))
+    parts = []
+    for rows in _blocks(training):
+        ids = model.tokenizer(torch.from_numpy(corpus.sequence[rows]))
+        parts.append(model.tokenizer.composition(ids).sum(0))
+    return torch.stack(parts).sum(0) / len(training)
+
+
+def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Cut row numbers into blocks: a corpus mapped from files is never whole in memory."""
+    return (rows[start : start + 1024] for start in range(0, len(rows), 1024))
 
 
 def _batches(views: Views, settings: Settings, variant: Variant) -> list[Batch]:
@@ -229,21 +243,15 @@ def _linear_baseline(
     regions = np.flatnonzero(corpus.in_split("train"))
     regions = regions[:: -(-len(regions) // BASELINE_REGIONS)]
     focal = torch.cat([batch.focal for batch in batches]).cpu().numpy()
-    hits = hit_columns(corpus, "cpu")
     return linear_top1(
         corpus.sequence[regions],
-        _focal_rows(hits, regions, mean, std),
+        (from_steps(corpus.best[regions]) - mean) / std,
         corpus.sequence[focal],
         (torch.cat([b.matrix[:, :, b.matrix.shape[2] // 2] for b in batches]).cpu().numpy() - mean)
         / std,
         focal,
         group=group,
     )
-
-
-def _focal_rows(hits: HitColumns, regions: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    dense = hits.dense(torch.from_numpy(regions)[:, None])[:, :, 0].numpy()
-    return (dense - mean) / std
 
 
 def _reconstructs(variant: Variant) -> bool:

@@ -9,10 +9,12 @@ from typing import Any
 import jinja2
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from genebert import __version__
 from genebert.corpus.read import Corpus, read_corpus
+from genebert.corpus.scores import from_steps
 from genebert.files import open_text_for_writing
 from genebert.genome import SPLITS
 from genebert.motifs.table import read_motif_table
@@ -171,11 +173,11 @@ def draw_statistics(corpus: Corpus, folder: Path, manifest: Mapping[str, Any]) -
     )
     hits = np.concatenate(
         [
-            np.array([len(row) for row in pq.read_table(folder / part["part"])["motif"]], int)
+            pc.list_value_length(pq.read_table(folder / part["part"], columns=["strand"])["strand"])
             for part in manifest["parts"]
         ]
     )
-    return plots.corpus_statistics(counts, hits, np.diff(corpus.hit_offsets))
+    return plots.corpus_statistics(counts, hits, np.count_nonzero(corpus.best, axis=1))
 
 
 def draw_locus(corpus: Corpus) -> tuple[str, str]:
@@ -191,20 +193,18 @@ def draw_locus(corpus: Corpus) -> tuple[str, str]:
     kept = training[region]
     most = int(np.bincount(corpus.open_cell_type[kept]).argmax())
     rows = region[kept & (corpus.open_cell_type == most)]
-    rows = rows[corpus.chrom[rows] == corpus.chrom[rows[0]]]
+    rows = rows[corpus.contig[rows] == corpus.contig[rows[0]]]
     width = min(LOCUS_COLUMNS, len(rows))
     spans = corpus.start[rows[width - 1 :]] - corpus.start[rows[: len(rows) - width + 1]]
     first = int(spans.argmin())
     rows = rows[first : first + width]
-    dense = np.zeros((len(corpus.metadata.motifs), width), dtype=np.float32)
-    for column, row in enumerate(rows):
-        hits = slice(corpus.hit_offsets[row], corpus.hit_offsets[row + 1])
-        dense[corpus.hit_motif[hits], column] = corpus.hit_score[hits]
+    dense = from_steps(corpus.best[rows].T)
     names = [f"{corpus.start[row]:,}" for row in rows]
     cell_type = corpus.metadata.cell_types[most]
     end = corpus.start[rows[-1]] + corpus.metadata.width
+    chrom = corpus.contigs[corpus.contig[rows[0]]]
     what = (
-        f"{corpus.chrom[rows[0]]}:{corpus.start[rows[0]]:,}-{end:,}, the {width} regions open in "
+        f"{chrom}:{corpus.start[rows[0]]:,}-{end:,}, the {width} regions open in "
         f"{cell_type} that lie closest together among training regions; starts in bp (0-based)"
     )
     return what, plots.matrix(dense, corpus.metadata.motifs, names, width // 2)

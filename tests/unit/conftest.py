@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -14,8 +13,9 @@ from genebert.benchmarks.dataset import Dataset
 from genebert.config import Model as ModelSettings
 from genebert.config import RegionEncoder, SequenceEncoder
 from genebert.corpus.read import Corpus
-from genebert.corpus.schema import VERSION, Metadata, with_metadata
-from genebert.corpus.write import write_manifest
+from genebert.corpus.schema import SCHEMA, VERSION, Metadata
+from genebert.corpus.scores import from_steps, to_steps
+from genebert.corpus.write import write_manifest, write_rows
 from genebert.model.genebert import GeneBERT
 
 Segments = Sequence[tuple[str, str, int]]
@@ -68,8 +68,10 @@ def _make_corpus(
     rng = np.random.default_rng(seed)
     words = _words(rng, motifs)
     regions = sum(number for _, _, number in segments)
+    contigs = list(dict.fromkeys(chrom for chrom, _, _ in segments))
     sequence = rng.integers(0, 4, (regions, width)).astype(np.uint8)
-    hit_motif, hit_score, open_in, signal = [], [], [], []
+    best = np.zeros((regions, motifs), np.uint8)
+    open_in = []
     for number, row in enumerate(sequence):
         first = number // 10 % pools * (hits + 1) if pools else 0
         among = hits + 1 if pools else motifs
@@ -78,11 +80,9 @@ def _make_corpus(
         for motif, place in zip(chosen, slots, strict=True):
             word = words[motif] if rng.random() < 0.5 else _other_strand(words[motif])
             row[place : place + WORD] = word
-        hit_motif.append(chosen)
-        hit_score.append(rng.uniform(0.7, 1.0, hits).astype(np.float16).astype(np.float32))
+        best[number, chosen] = rng.integers(90, 128, hits, endpoint=True)
         cells = np.flatnonzero(rng.random(CELL_TYPES) < 0.6)
         open_in.append(cells if len(cells) else np.array([0]))
-        signal.append(rng.random(len(open_in[-1])).astype(np.float32))
     return Corpus(
         metadata=Metadata(
             version=VERSION,
@@ -98,59 +98,45 @@ def _make_corpus(
             inputs={},
             packages={},
         ),
-        chrom=np.array([chrom for chrom, _, n in segments for _ in range(n)], dtype=object),
+        contigs=contigs,
+        contig=np.array([contigs.index(chrom) for chrom, _, n in segments for _ in range(n)], np.int16),
         start=np.arange(regions, dtype=np.int64) * 100,
         split=np.array([SPLITS.index(s) for _, s, n in segments for _ in range(n)], np.int8),
         sequence=sequence,
-        hit_offsets=np.arange(regions + 1, dtype=np.int64) * hits,
-        hit_motif=np.concatenate(hit_motif).astype(np.int64),
-        hit_score=np.concatenate(hit_score),
+        best=best,
         open_offsets=np.cumsum([0, *map(len, open_in)]).astype(np.int64),
-        open_cell_type=np.concatenate(open_in).astype(np.int64),
-        open_signal=np.concatenate(signal),
+        open_cell_type=np.concatenate(open_in).astype(np.int16),
     )
 
 
 def _write_corpus(corpus: Corpus, folder: Path, parts: int = 3) -> Path:
-    """Write a corpus as its contract says; every best hit is followed by a weaker one."""
+    """Write a corpus as its contract says; every best hit is followed by one half as good."""
     folder.mkdir(parents=True)
     paths = []
     for number, rows in enumerate(np.array_split(np.arange(corpus.regions), parts)):
-        own = [range(corpus.hit_offsets[r], corpus.hit_offsets[r + 1]) for r in rows]
-        views = [slice(corpus.open_offsets[r], corpus.open_offsets[r + 1]) for r in rows]
-        score = corpus.hit_score.astype(np.float16)
-        table = pa.table(
-            {
-                "region_id": pa.array(rows, pa.uint32()),
-                "chrom": pa.array(corpus.chrom[rows], pa.string()),
-                "start": pa.array(corpus.start[rows], pa.int64()),
-                "end": pa.array(corpus.start[rows] + corpus.metadata.width, pa.int64()),
-                "split": pa.array([SPLITS[s] for s in corpus.split[rows]], pa.string()),
-                "sequence": pa.array(["".join("ACGTN"[c] for c in corpus.sequence[r]) for r in rows]),
-                "motif": pa.array(
-                    [np.repeat(corpus.hit_motif[list(h)], 2).astype(np.uint16) for h in own],
-                    pa.list_(pa.uint16()),
-                ),
-                "position": pa.array(
-                    [np.tile([3, 9], len(h)).astype(np.uint16) for h in own], pa.list_(pa.uint16())
-                ),
-                "strand": pa.array(
-                    [np.tile([1, -1], len(h)).astype(np.int8) for h in own], pa.list_(pa.int8())
-                ),
-                "score": pa.array(
-                    [np.stack([score[list(h)], score[list(h)] / 2], 1).reshape(-1) for h in own],
-                    pa.list_(pa.float16()),
-                ),
-                "cell_type": pa.array(
-                    [corpus.open_cell_type[v].astype(np.uint16) for v in views],
-                    pa.list_(pa.uint16()),
-                ),
-                "signal": pa.array([corpus.open_signal[v] for v in views], pa.list_(pa.float32())),
-            },
-            schema=with_metadata(corpus.metadata),
-        )
+        motif = [np.flatnonzero(corpus.best[row]) for row in rows]
+        steps = [corpus.best[row, own] for row, own in zip(rows, motif, strict=True)]
+        start = corpus.start[rows]
+        cell_type = [
+            corpus.open_cell_type[slice(*corpus.open_offsets[row : row + 2])].tolist() for row in rows
+        ]
+        columns = {
+            "region_id": rows,
+            "chrom": [corpus.contigs[number] for number in corpus.contig[rows]],
+            "start": start,
+            "end": start + corpus.metadata.width,
+            "split": [SPLITS[split] for split in corpus.split[rows]],
+            "sequence": ["".join("ACGTN"[code] for code in corpus.sequence[row]) for row in rows],
+            "motif": [np.tile(own, 2) for own in motif],
+            "position": [np.repeat([3, 9], len(own)) for own in motif],
+            "strand": [np.repeat([1, -1], len(own)) for own in motif],
+            "score": [from_steps(np.concatenate([s, s // 2])).astype(np.float16) for s in steps],
+            "cell_type": cell_type,
+            "signal": [np.ones(len(own)) / 4 for own in cell_type],
+        }
+        arrays = [pa.array(columns[field.name], field.type) for field in SCHEMA]
         paths.append(folder / f"part-{number}.parquet")
-        pq.write_table(table, paths[-1])
+        write_rows(pa.table(arrays, schema=SCHEMA), corpus.metadata, paths[-1])
     write_manifest(paths, folder / "manifest.json")
     return folder
 
@@ -223,7 +209,7 @@ def toy_task(synthetic_corpus: Corpus) -> Dataset:
             row[place : place + 7] = [2, 0, 3, 3, 0, 1, 0]
             chosen = np.append(chosen, 11)
         motif.append(np.sort(chosen))
-        score.append(rng.uniform(0.7, 1, len(chosen)).astype(np.float16).astype(np.float32))
+        score.append(from_steps(to_steps(rng.uniform(0.7, 1, len(chosen)))))
     split = rng.choice(["train", "validation", "test"], number, p=[0.55, 0.15, 0.3])
     columns = rng.integers(-1, synthetic_corpus.regions, (number, 5))
     columns[:, 2] = -1

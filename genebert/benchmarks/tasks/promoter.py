@@ -24,7 +24,7 @@ from genebert.genome import (
     SegmentIndex,
     reverse_complement,
 )
-from genebert.inputs.peaks import read_task_intervals
+from genebert.inputs.bed import read_task_intervals
 from genebert.motifs.scan import Scanner
 from genebert.motifs.table import MotifTable
 
@@ -34,6 +34,8 @@ CLASSES = ["background", "promoter"]
 def build(
     settings: Settings,
     name: str,
+    tss: str | Path,
+    contigs: str,
     fasta: str | Path,
     segments: Sequence[Segment],
     regions: str | Path,
@@ -48,6 +50,8 @@ def build(
     ----------
     settings, name
         Of the task.
+    tss, contigs
+        BED6 or GTF of the TSS, and the regular expression of the contigs in use.
     fasta
         Indexed genome.
     segments
@@ -69,7 +73,8 @@ def build(
     genome = Genome(fasta)
     index = SegmentIndex(segments)
     rng = np.random.default_rng(settings.seed)
-    windows = promoter_windows(settings, name, genome.lengths)
+    bed = read_task_intervals(tss, settings.contig_style, name, genome.lengths, contigs)
+    windows = promoter_windows(settings, bed, genome.lengths)
     positives = _usable(windows, genome, index)
     negatives = draw_negatives(settings, positives, windows, genome, segments, rng)
     table = pd.concat([positives[negatives["chrom"].notna().to_numpy()], negatives.dropna()])
@@ -114,12 +119,11 @@ def build(
     )
 
 
-def promoter_windows(settings: Settings, name: str, lengths: Mapping[str, int]) -> pd.DataFrame:
+def promoter_windows(settings: Settings, bed: pd.DataFrame, lengths: Mapping[str, int]) -> pd.DataFrame:
     """Return the windows around every TSS, each once: chrom, start, end, strand.
 
-    The TSS is the 5' end of a BED6 line. Windows that leave the contig are dropped.
+    The TSS is the 5' end of an interval. Windows that leave the contig are dropped.
     """
-    bed = read_task_intervals(settings.tss, settings.contig_style, name, lengths)
     forward = bed["strand"] == "+"
     bed["start"], bed["end"] = (
         np.where(forward, bed["start"] - settings.upstream, bed["end"] - 1 - settings.downstream),

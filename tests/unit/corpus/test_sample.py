@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from genebert.corpus.read import Corpus, read_corpus
-from genebert.corpus.sample import HitColumns, Views, hit_columns, reverse_complement
+from genebert.corpus.sample import Rows, Views, matrices, place_corpus, reverse_complement
 from genebert.errors import GenebertError
 
 SPLITS = ("train", "validation", "test")
@@ -24,38 +24,34 @@ def naive_columns(corpus: Corpus, region: int, cell_type: int, width: int) -> li
     columns = [-1] * width
     columns[width // 2] = region
     for step in (-1, 1):
-        place, here = width // 2 + step, region + step
+        column, here = width // 2 + step, region + step
         while (
-            0 <= place < width
+            0 <= column < width
             and 0 <= here < corpus.regions
-            and corpus.chrom[here] == corpus.chrom[region]
+            and corpus.contig[here] == corpus.contig[region]
             and corpus.split[here] == corpus.split[region]
         ):
             if cell_type in open_in(corpus, here):
-                columns[place] = here
-                place += step
+                columns[column] = here
+                column += step
             here += step
     return columns
 
 
 def naive_matrix(corpus: Corpus, columns: list[int]) -> np.ndarray:
     matrix = np.zeros((len(corpus.metadata.motifs), len(columns)), np.float32)
-    for place, region in enumerate(columns):
+    for column, region in enumerate(columns):
         if region >= 0:
-            for hit in range(corpus.hit_offsets[region], corpus.hit_offsets[region + 1]):
-                matrix[corpus.hit_motif[hit], place] = corpus.hit_score[hit]
+            matrix[:, column] = corpus.best[region] / 128
     return matrix
 
 
 @pytest.fixture(scope="module")
 def marked_corpus(synthetic_corpus: Corpus) -> Corpus:
     """Each region has one hit, of the motif whose number is the region's split."""
-    return dataclasses.replace(
-        synthetic_corpus,
-        hit_offsets=np.arange(synthetic_corpus.regions + 1, dtype=np.int64),
-        hit_motif=synthetic_corpus.split.astype(np.int64),
-        hit_score=np.ones(synthetic_corpus.regions, np.float32),
-    )
+    best = np.zeros_like(synthetic_corpus.best)
+    best[np.arange(synthetic_corpus.regions), synthetic_corpus.split] = 128
+    return dataclasses.replace(synthetic_corpus, best=best)
 
 
 def test_the_made_up_corpus_reads_back_from_its_parts(
@@ -70,7 +66,7 @@ def test_the_made_up_corpus_reads_back_from_its_parts(
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_there_is_a_view_for_each_open_region_of_the_split(synthetic_corpus: Corpus, split: str) -> None:
-    views = Views(synthetic_corpus, split, 3)
+    views = Views(place_corpus(synthetic_corpus), split, 3)
     found = sorted(zip(views.region.tolist(), views.cell_type.tolist(), strict=True))
     assert found == [
         (region, cell_type)
@@ -83,7 +79,7 @@ def test_there_is_a_view_for_each_open_region_of_the_split(synthetic_corpus: Cor
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_columns_equal_a_plain_walk(synthetic_corpus: Corpus, split: str, width: int) -> None:
-    views = Views(synthetic_corpus, split, width)
+    views = Views(place_corpus(synthetic_corpus), split, width)
     found = views.columns_of(torch.arange(len(views))).tolist()
     for columns, region, cell_type in zip(
         found, views.region.tolist(), views.cell_type.tolist(), strict=True
@@ -92,7 +88,7 @@ def test_columns_equal_a_plain_walk(synthetic_corpus: Corpus, split: str, width:
 
 
 def test_two_stretches_of_one_split_on_one_contig_do_not_mix(synthetic_corpus: Corpus) -> None:
-    columns = Views(synthetic_corpus, "train", 21).columns_of(torch.arange(50))
+    columns = Views(place_corpus(synthetic_corpus), "train", 21).columns_of(torch.arange(50))
     first = ((columns >= 0) & (columns < 30)).any(1)
     second = ((columns >= 40) & (columns < 60)).any(1)
     assert first.any()
@@ -105,7 +101,7 @@ def test_two_stretches_of_one_split_on_one_contig_do_not_mix(synthetic_corpus: C
 def test_a_batch_holds_regions_of_its_split_alone(
     marked_corpus: Corpus, split: str, shuffled: bool
 ) -> None:
-    views = Views(marked_corpus, split, 6)
+    views = Views(place_corpus(marked_corpus), split, 6)
     own = SPLITS.index(split)
     for step in range(60):
         batch = views.batch(4, step, torch.arange(32), augment=True, shuffled=shuffled)
@@ -118,7 +114,7 @@ def test_a_batch_holds_regions_of_its_split_alone(
 def test_the_sequences_of_training_batches_are_training_regions(synthetic_corpus: Corpus) -> None:
     held_out = {row.tobytes() for row in synthetic_corpus.sequence[synthetic_corpus.split != 0]}
     training = {row.tobytes() for row in synthetic_corpus.sequence[synthetic_corpus.split == 0]}
-    views, seen = Views(synthetic_corpus, "train", 4), set()
+    views, seen = Views(place_corpus(synthetic_corpus), "train", 4), set()
     for step in range(100):
         codes = views.batch(0, step, torch.arange(16), augment=False).codes.numpy()
         seen |= {row.tobytes() for row in codes}
@@ -129,12 +125,12 @@ def test_the_sequences_of_training_batches_are_training_regions(synthetic_corpus
 def test_a_split_without_views_is_refused(make_corpus: Callable) -> None:
     corpus = make_corpus(segments=[("chr1", "train", 5)])
     with pytest.raises(GenebertError, match="validation"):
-        Views(corpus, "validation", 3)
+        Views(place_corpus(corpus), "validation", 3)
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_a_batch_of_eight_equals_two_of_four(synthetic_corpus: Corpus, shuffled: bool) -> None:
-    views = Views(synthetic_corpus, "train", 5)
+    views = Views(place_corpus(synthetic_corpus), "train", 5)
     whole = views.batch(1, 7, torch.arange(8), augment=True, shuffled=shuffled)
     parts = [
         views.batch(1, 7, half, augment=True, shuffled=shuffled) for half in torch.arange(8).split(4)
@@ -146,7 +142,7 @@ def test_a_batch_of_eight_equals_two_of_four(synthetic_corpus: Corpus, shuffled:
 
 @pytest.mark.parametrize("change", [{"seed": 2}, {"step": 8}, {"first": 8}])
 def test_seed_step_and_index_each_change_the_sample(synthetic_corpus: Corpus, change: dict) -> None:
-    views = Views(synthetic_corpus, "train", 5)
+    views = Views(place_corpus(synthetic_corpus), "train", 5)
 
     def focal(seed: int = 1, step: int = 7, first: int = 0) -> list[int]:
         return views.batch(seed, step, torch.arange(first, first + 8), augment=False).focal.tolist()
@@ -156,7 +152,7 @@ def test_seed_step_and_index_each_change_the_sample(synthetic_corpus: Corpus, ch
 
 
 def test_every_view_is_drawn_about_equally_often(synthetic_corpus: Corpus) -> None:
-    views = Views(synthetic_corpus, "test", 1)
+    views = Views(place_corpus(synthetic_corpus), "test", 1)
     focal = views.batch(0, 0, torch.arange(20_000), augment=False).focal.numpy()
     drawn = np.bincount(focal, minlength=synthetic_corpus.regions)
     expected = np.bincount(views.region.numpy(), minlength=synthetic_corpus.regions)
@@ -165,19 +161,21 @@ def test_every_view_is_drawn_about_equally_often(synthetic_corpus: Corpus) -> No
 
 def test_matrices_equal_a_plain_loop(synthetic_corpus: Corpus) -> None:
     columns = torch.tensor([[3, -1, 119], [-1, -1, -1], [7, 7, 0]])
-    dense = hit_columns(synthetic_corpus, "cpu").dense(columns).numpy()
+    dense = matrices(place_corpus(synthetic_corpus).best, columns).numpy()
     expected = [naive_matrix(synthetic_corpus, row) for row in columns.tolist()]
     np.testing.assert_array_equal(dense, np.stack(expected))
 
 
 def test_regions_without_hits_give_zero_columns() -> None:
-    none = HitColumns(np.array([0, 0, 2, 2]), np.array([1, 3]), np.array([0.5, 0.25]), 4, "cpu")
-    found = none.dense(torch.tensor([[0, 1, 2]]))[0]
-    assert found.tolist() == [[0, 0, 0], [0, 0.5, 0], [0, 0, 0], [0, 0.25, 0]]
+    best = Rows(np.array([[0, 0, 0, 0], [0, 64, 0, 32], [0, 0, 0, 0]], np.uint8), "cpu")
+    found = matrices(best, torch.tensor([[0, 1, 2, -1]]))[0]
+    assert found.tolist() == [[0, 0, 0, 0], [0, 0.5, 0, 0], [0, 0, 0, 0], [0, 0.25, 0, 0]]
 
 
 def test_matrix_and_sequence_of_a_sample_belong_together(synthetic_corpus: Corpus) -> None:
-    batch = Views(synthetic_corpus, "train", 5).batch(0, 0, torch.arange(40), augment=False)
+    batch = Views(place_corpus(synthetic_corpus), "train", 5).batch(
+        0, 0, torch.arange(40), augment=False
+    )
     for focal, codes, matrix, present in zip(
         batch.focal.tolist(), batch.codes, batch.matrix, batch.present, strict=True
     ):
@@ -191,7 +189,7 @@ def test_matrix_and_sequence_of_a_sample_belong_together(synthetic_corpus: Corpu
 def test_shuffled_samples_keep_their_sequence_and_get_another_matrix(
     synthetic_corpus: Corpus,
 ) -> None:
-    views = Views(synthetic_corpus, "train", 5)
+    views = Views(place_corpus(synthetic_corpus), "train", 5)
     own = views.batch(0, 0, torch.arange(200), augment=True)
     other = views.batch(0, 0, torch.arange(200), augment=True, shuffled=True)
     assert torch.equal(own.focal, other.focal)
@@ -208,7 +206,7 @@ def test_shuffled_samples_keep_their_sequence_and_get_another_matrix(
 def test_augmentation_turns_half_of_the_sequences_and_nothing_else(
     synthetic_corpus: Corpus,
 ) -> None:
-    views = Views(synthetic_corpus, "train", 5)
+    views = Views(place_corpus(synthetic_corpus), "train", 5)
     plain = views.batch(0, 0, torch.arange(400), augment=False)
     turned = views.batch(0, 0, torch.arange(400), augment=True)
     for name in ("keys", "focal", "matrix", "present"):

@@ -1,5 +1,7 @@
+import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,95 +10,26 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
+from genebert.corpus.check import check
 from genebert.corpus.read import Corpus, read_corpus
 from genebert.corpus.schema import SCHEMA, metadata_of
-from genebert.corpus.write import write_manifest, write_part
+from genebert.corpus.write import write_manifest
 from genebert.errors import GenebertError
-from genebert.genome import Genome, Interval, split_segments
-from genebert.inputs.peaks import write_peaks
+from genebert.genome import SPLITS, Genome, Interval
 from genebert.motifs.reference import brute_force
-from genebert.motifs.scan import Scanner, scan_chunk
+from genebert.motifs.scan import Scanner, chunk_bounds, scan_chunk
 from genebert.motifs.table import read_motif_table, write_motif_table
-from genebert.regions import write_regions
 
 CHUNKS = 3
 WIDTH = 90
 
 
-def _build(folder: Path, genome: Path, motifs: Path, chunks: int = CHUNKS) -> SimpleNamespace:
-    """Peaks of three samples on the tiny genome, through every stage up to the manifest."""
-    rng = np.random.default_rng(5)
-    files = {}
-    for sample in ("s1", "s2", "s3"):
-        rows = []
-        for number in range(15):
-            chrom, length = (("chrA", 6000), ("chrB", 3000))[int(rng.integers(2))]
-            summit = int(rng.integers(10, length - 10))
-            place = (chrom, summit - 10, summit + 10, f"{sample}_{number}")
-            rows.append((*place, float(rng.random()), summit))
-        files[sample] = folder / f"peaks/{sample}.bed.gz"
-        names = ["chrom", "start", "end", "name", "signal", "summit"]
-        write_peaks(pd.DataFrame(rows, columns=names), files[sample])
-    lengths = {"chrA": 6000, "chrB": 3000, "chrC": 90}
-    segments = split_segments(lengths, ["chrB:0-1000"], ["chrA:3000-4500"])
-    cell_type_of = {"s1": "T", "s2": "B", "s3": "T"}
-    write_regions(files, cell_type_of, WIDTH, segments, folder / "regions")
-    table = folder / "motifs.parquet"
-    write_motif_table(motifs, [0.295, 0.205, 0.205, 0.295], 1.0, 0.01, 0.05, table)
-    inputs = folder / "preflight.tsv"
-    inputs.write_text("input\tpath\trecords\tsha256\ns1\ta.bed\t15\tabc\nmotifs\tm\t3\tdef\n")
-    found = SimpleNamespace(
-        genome=genome,
-        regions=folder / "regions/regions.parquet",
-        accessibility=folder / "regions/accessibility.parquet",
-        table=table,
-        inputs=inputs,
-        folder=folder / "corpus",
-        parts=[],
-    )
-    for chunk in range(chunks):
-        hits = folder / f"hits-{chunk}.parquet"
-        scan_chunk(genome, found.regions, read_motif_table(table), chunk, chunks, hits)
-        part = found.folder / f"part-{chunk:04d}.parquet"
-        found.parts.append(part)
-        _part(found, hits, chunk, chunks, part)
-    write_manifest(found.parts, found.folder / "manifest.json")
-    return found
-
-
-def _part(built: SimpleNamespace, hits: Path, chunk: int, chunks: int, out: Path) -> None:
-    write_part(
-        built.genome,
-        "tiny",
-        built.regions,
-        built.accessibility,
-        built.table,
-        hits,
-        built.inputs,
-        chunk,
-        chunks,
-        out,
-    )
-
-
-@pytest.fixture(scope="module")
-def built(
-    tmp_path_factory: pytest.TempPathFactory, tiny_genome: Path, few_motifs: Path
-) -> SimpleNamespace:
-    return _build(tmp_path_factory.mktemp("built"), tiny_genome, few_motifs)
-
-
 @pytest.fixture(scope="module")
 def corpus(built: SimpleNamespace) -> Corpus:
     return read_corpus(built.folder)
-
-
-@pytest.fixture
-def copy(built: SimpleNamespace, tmp_path: Path) -> Path:
-    """A corpus that a test may spoil."""
-    shutil.copytree(built.folder, tmp_path / "corpus")
-    return tmp_path / "corpus"
 
 
 def _whole(built: SimpleNamespace) -> pd.DataFrame:
@@ -134,9 +67,10 @@ def test_stored_hits_are_those_of_brute_force_by_key(built: SimpleNamespace) -> 
         expected = []
         for motif, position, strand, score in brute_force(row.sequence, table.motifs):
             low, high = table.motifs[motif].lowest, table.motifs[motif].highest
-            expected.append((motif, position, strand, np.float16((score - low) / (high - low))))
-        found = list(zip(row.motif, row.position, row.strand, row.score, strict=True))
-        assert found == expected
+            true = np.float16((score - low) / (high - low))
+            expected.append((position, motif, strand, np.floor(float(true) * 128) / 128))
+        found = list(zip(row.position, row.motif, row.strand, row.score, strict=True))
+        assert found == sorted(expected)
         compared += len(found)
     assert compared > 50
 
@@ -151,12 +85,11 @@ def test_reading_gives_the_best_hit_of_each_region_and_motif(
             key = (row.region_id, int(motif))
             expected[key] = max(expected.get(key, 0.0), float(score))
     found = {
-        (region, int(corpus.hit_motif[i])): float(corpus.hit_score[i])
-        for region in range(corpus.regions)
-        for i in range(corpus.hit_offsets[region], corpus.hit_offsets[region + 1])
+        (int(region), int(motif)): corpus.best[region, motif] / 128
+        for region, motif in zip(*corpus.best.nonzero(), strict=True)
     }
     assert found == expected
-    assert len(corpus.hit_motif) == len(expected), "each key once"
+    assert len(found) > 50
 
 
 def test_reading_gives_sequence_place_split_and_accessibility(
@@ -166,20 +99,21 @@ def test_reading_gives_sequence_place_split_and_accessibility(
     assert ["".join("ACGTN"[code] for code in row) for row in corpus.sequence] == rows[
         "sequence"
     ].tolist()
-    assert corpus.chrom.tolist() == rows["chrom"].tolist()
+    assert [corpus.contigs[number] for number in corpus.contig] == rows["chrom"].tolist()
     assert corpus.start.tolist() == rows["start"].tolist()
     for split in ("train", "validation", "test"):
         assert corpus.in_split(split).tolist() == (rows["split"] == split).tolist()
     table = pq.read_table(built.accessibility).to_pandas()
-    expected = {
-        (int(region), cell_type): signal for region, cell_type, signal in table.itertuples(index=False)
-    }
-    found = {
-        (region, corpus.metadata.cell_types[corpus.open_cell_type[i]]): corpus.open_signal[i]
-        for region in range(corpus.regions)
-        for i in range(corpus.open_offsets[region], corpus.open_offsets[region + 1])
-    }
-    assert found == expected
+    table["cell_type"] = table["cell_type"].astype(str)
+    table = table.sort_values(["region_id", "cell_type"])
+    expected = list(zip(table["region_id"], table["cell_type"], strict=True))
+    region_of = np.repeat(np.arange(corpus.regions), np.diff(corpus.open_offsets)).tolist()
+    names = [corpus.metadata.cell_types[number] for number in corpus.open_cell_type]
+    assert list(zip(region_of, names, strict=True)) == expected
+    signals = np.concatenate(rows["signal"])
+    assert np.abs(signals - table["signal"]).max() <= 1 / 2048
+    assert (signals * 1024 % 1 == 0).all()
+    assert (corpus.open_cell_type.dtype, corpus.best.dtype) == (np.int16, np.uint8)
     assert corpus.metadata.cell_types == ["B", "T"]
 
 
@@ -203,35 +137,169 @@ def test_the_manifest_counts_what_the_parts_hold(built: SimpleNamespace, corpus:
     assert manifest["regions"] == len(rows) == sum(part["regions"] for part in manifest["parts"])
     assert manifest["regions_by_split"] == rows["split"].value_counts().to_dict()
     assert manifest["hits"] == sum(map(len, rows["motif"]))
-    assert manifest["views"] == len(corpus.open_signal)
+    assert manifest["contigs"] == ["chrA", "chrB"]
+    for part, path in zip(manifest["parts"], built.parts, strict=True):
+        own = pq.read_table(path).to_pandas()
+        assert part["part"] == path.name
+        assert part["bytes"] == path.stat().st_size
+        assert (part["regions"], part["hits"]) == (len(own), sum(map(len, own["motif"])))
+        assert part["views"] == sum(map(len, own["cell_type"]))
+    assert manifest["views"] == len(corpus.open_cell_type)
 
 
 def test_a_rebuilt_corpus_has_the_same_bytes(
-    built: SimpleNamespace, tmp_path: Path, tiny_genome: Path, few_motifs: Path
+    built: SimpleNamespace,
+    build_corpus: Callable,
+    tmp_path: Path,
+    tiny_genome: Path,
+    few_motifs: Path,
 ) -> None:
-    again = _build(tmp_path, tiny_genome, few_motifs)
+    again = build_corpus(tmp_path, tiny_genome, few_motifs)
     for name in ("manifest.json", *[part.name for part in built.parts]):
         assert (again.folder / name).read_bytes() == (built.folder / name).read_bytes(), name
 
 
 @pytest.mark.parametrize("chunks", [1, 50])
 def test_the_number_of_chunks_does_not_change_the_corpus(
-    corpus: Corpus, tmp_path: Path, tiny_genome: Path, few_motifs: Path, chunks: int
+    corpus: Corpus,
+    build_corpus: Callable,
+    tmp_path: Path,
+    tiny_genome: Path,
+    few_motifs: Path,
+    chunks: int,
 ) -> None:
-    other = read_corpus(_build(tmp_path, tiny_genome, few_motifs, chunks).folder)
-    assert other.metadata == corpus.metadata
-    for name in ("start", "split", "sequence", "hit_offsets", "hit_motif", "hit_score"):
-        assert np.array_equal(getattr(other, name), getattr(corpus, name)), name
-    for name in ("chrom", "open_offsets", "open_cell_type", "open_signal"):
-        assert np.array_equal(getattr(other, name), getattr(corpus, name)), name
+    other = read_corpus(build_corpus(tmp_path, tiny_genome, few_motifs, chunks).folder)
+    for field in dataclasses.fields(Corpus):
+        assert np.array_equal(getattr(other, field.name), getattr(corpus, field.name)), field.name
 
 
-def test_hits_of_another_chunk_are_refused(built: SimpleNamespace, tmp_path: Path) -> None:
+@st.composite
+def catalogues(draw: st.DrawFn) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Draw regions of 90 bp on two contigs in genome order, hits sorted as a scan's, and open places."""
+    places = [
+        (chrom, 90 * number)
+        for chrom, bins in (("chrA", 66), ("chrB", 33))
+        for number in sorted(draw(st.sets(st.integers(0, bins - 1), max_size=5)))
+    ]
+    rows = len(places)
+    regions = pd.DataFrame(places, columns=["chrom", "start"])
+    regions = regions.assign(end=regions["start"] + WIDTH, split=draw(st.sampled_from(SPLITS)))
+    regions.insert(0, "region_id", np.arange(rows, dtype=np.uint32))
+    row = st.integers(0, max(rows - 1, 0))
+    hit = st.tuples(row, st.integers(0, 2), st.integers(0, WIDTH - 1), st.sampled_from([-1, 1]))
+    found = sorted(draw(st.sets(hit, max_size=12 * bool(rows))))
+    hits = pd.DataFrame(found, columns=["region_id", "motif", "position", "strand"])
+    score = draw(st.lists(st.floats(0, 1, width=16), min_size=len(hits), max_size=len(hits)))
+    pairs = draw(st.sets(st.tuples(row, st.sampled_from("BT")), max_size=8 * bool(rows)))
+    # Sorted by region alone: cell types come in any order.
+    open_in = pd.DataFrame(sorted(pairs, key=lambda pair: pair[0]), columns=["region_id", "cell_type"])
+    return regions, hits.assign(score=score), open_in.assign(signal=np.float32(0.25))
+
+
+@settings(max_examples=25, deadline=None)
+@given(catalogue=catalogues(), chunks=st.integers(1, 4))
+def test_what_is_written_is_read_in_genome_order(
+    built: SimpleNamespace,
+    part_of_corpus: Callable,
+    tmp_path_factory: pytest.TempPathFactory,
+    catalogue: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame],
+    chunks: int,
+) -> None:
+    regions, hits, open_in = catalogue
+    assume(len(regions))
+    folder = tmp_path_factory.mktemp("drawn")
+    made = SimpleNamespace(
+        **vars(built) | {n: folder / f"{n}.parquet" for n in ("regions", "accessibility")}
+    )
+    regions.to_parquet(made.regions)
+    open_in.astype({"region_id": "uint32", "cell_type": "str"}).to_parquet(made.accessibility)
+    types = {"region_id": "u4", "motif": "u2", "position": "u2", "strand": "i1", "score": "f2"}
+    parts = [folder / f"part-{chunk}.parquet" for chunk in range(chunks)]
+    for chunk, part in enumerate(parts):
+        first, last = chunk_bounds(len(regions), chunk, chunks)
+        own = hits[hits["region_id"].between(first, last - 1)].astype(types)
+        pq.write_table(pa.Table.from_pandas(own, preserve_index=False), folder / "hits.parquet")
+        part_of_corpus(made, folder / "hits.parquet", chunk, chunks, part)
+    write_manifest(parts, folder / "manifest.json")
+    check(folder, built.table, built.genome)
+    read = read_corpus(folder)
+    places = [(read.contigs[c], s) for c, s in zip(read.contig, read.start, strict=True)]
+    assert places == list(zip(regions["chrom"], regions["start"], strict=True))
+    assert places == sorted(places)
+    best = np.zeros((len(regions), 3))
+    for row in hits.itertuples():
+        kept = max(np.floor(row.score * 128), 1)
+        best[row.region_id, row.motif] = max(best[row.region_id, row.motif], kept)
+    assert np.array_equal(read.best, best)
+    rows = np.repeat(np.arange(read.regions), np.diff(read.open_offsets))
+    found = list(zip(rows, ["BT"[number] for number in read.open_cell_type], strict=True))
+    assert found == sorted(zip(open_in["region_id"], open_in["cell_type"], strict=True))
+
+
+def test_hits_of_another_chunk_are_refused(
+    built: SimpleNamespace, part_of_corpus: Callable, tmp_path: Path
+) -> None:
     wrong = tmp_path / "hits.parquet"
     scan_chunk(built.genome, built.regions, read_motif_table(built.table), 1, CHUNKS, wrong)
-    with pytest.raises(GenebertError, match="are not those of regions 0 to"):
-        _part(built, wrong, 0, CHUNKS, tmp_path / "part.parquet")
+    with pytest.raises(
+        GenebertError, match=r"are not those of regions 0 to \d+, in order .*hits\.parquet"
+    ):
+        part_of_corpus(built, wrong, 0, CHUNKS, tmp_path / "part.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["hits.parquet"]
+
+
+def test_a_hit_listed_twice_is_refused(
+    built: SimpleNamespace, part_of_corpus: Callable, tmp_path: Path
+) -> None:
+    hits = pq.read_table(built.hits[0])
+    pq.write_table(pa.concat_tables([hits[:1], hits]), tmp_path / "hits.parquet")
+    with pytest.raises(GenebertError, match=r"a hit is listed twice .*hits\.parquet"):
+        part_of_corpus(built, tmp_path / "hits.parquet", 0, CHUNKS, tmp_path / "part.parquet")
+
+
+def test_a_cell_type_that_the_sheet_does_not_name_is_refused(
+    built: SimpleNamespace, part_of_corpus: Callable, tmp_path: Path
+) -> None:
+    other = SimpleNamespace(**vars(built) | {"cell_types": ["T", "C"]})
+    with pytest.raises(GenebertError, match="cell type 'B' is not among those of the sheet"):
+        part_of_corpus(other, built.hits[0], 0, CHUNKS, tmp_path / "part.parquet")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_part_is_made_of_its_own_rows_alone(
+    built: SimpleNamespace, part_of_corpus: Callable, tmp_path: Path
+) -> None:
+    """Row groups of other regions may be damaged: they are not read. Nor need names be plain text."""
+    other = SimpleNamespace(**vars(built))
+    regions = len(pq.read_table(built.regions))
+    first, last = chunk_bounds(regions, 1, CHUNKS)
+    for name in ("regions", "accessibility"):
+        table = pq.read_table(getattr(built, name))
+        if name == "accessibility":
+            table = table.set_column(1, "cell_type", table["cell_type"].cast(pa.string()))
+            table = table.set_column(1, "cell_type", table["cell_type"].dictionary_encode())
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(table, path, row_group_size=2)
+        data, spoilt = bytearray(path.read_bytes()), 0
+        file = pq.read_metadata(path)
+        for number in range(file.num_row_groups):
+            group = file.row_group(number)
+            ids = group.column(0).statistics
+            if ids.min >= last or 0 < ids.min <= ids.max < first:  # the first tells the width
+                for index in range(group.num_columns):
+                    column = group.column(index)
+                    begin = column.dictionary_page_offset or column.data_page_offset
+                    data[begin : begin + column.total_compressed_size] = bytes(
+                        column.total_compressed_size
+                    )
+                spoilt += 1
+        assert spoilt > 5
+        path.write_bytes(data)
+        with pytest.raises(OSError):
+            pq.read_table(path)
+        setattr(other, name, path)
+    part_of_corpus(other, built.hits[1], 1, CHUNKS, tmp_path / "part.parquet")
+    assert (tmp_path / "part.parquet").read_bytes() == built.parts[1].read_bytes()
 
 
 def test_a_manifest_refuses_parts_that_do_not_follow_each_other(
@@ -263,7 +331,7 @@ def _change_metadata(part: Path, **changes: object) -> None:
 
 def test_a_missing_part_is_refused(copy: Path) -> None:
     (copy / "part-0002.parquet").unlink()
-    with pytest.raises(GenebertError, match=r"part-0002\.parquet is missing or damaged"):
+    with pytest.raises(GenebertError, match=r"part-0002\.parquet: missing or damaged"):
         read_corpus(copy)
 
 
@@ -271,7 +339,7 @@ def test_a_missing_part_is_refused(copy: Path) -> None:
 def test_a_truncated_part_is_refused(copy: Path, kept: float) -> None:
     part = copy / "part-0001.parquet"
     part.write_bytes(part.read_bytes()[: int(part.stat().st_size * kept)])
-    with pytest.raises(GenebertError, match=r"part-0001\.parquet is missing or damaged"):
+    with pytest.raises(GenebertError, match=r"part-0001\.parquet: missing or damaged"):
         read_corpus(copy)
 
 
@@ -279,19 +347,54 @@ def test_a_part_with_fewer_rows_than_the_manifest_says_is_refused(copy: Path) ->
     part = copy / "part-0001.parquet"
     table = pq.read_table(part)
     pq.write_table(table.slice(1), part)
-    with pytest.raises(GenebertError, match=rf"has {len(table) - 1} regions, the manifest says"):
+    with pytest.raises(GenebertError, match=rf"{len(table) - 1} regions, the manifest says"):
+        read_corpus(copy)
+
+
+def test_parts_in_one_anothers_place_are_refused(copy: Path) -> None:
+    first, second = copy / "part-0000.parquet", copy / "part-0001.parquet"
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["parts"][0]["part"], manifest["parts"][1]["part"] = second.name, first.name
+    for name in ("regions", "hits", "views"):
+        own = [part[name] for part in manifest["parts"][:2]]
+        manifest["parts"][0][name], manifest["parts"][1][name] = reversed(own)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(GenebertError, match="part-0001\\.parquet: other regions than its place says"):
+        read_corpus(copy)
+
+
+def test_other_views_than_the_manifest_says_are_refused(copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    for change in (-1, 1):
+        manifest["parts"][1]["views"] += change
+        manifest["views"] += change
+        (copy / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(GenebertError, match=r"part-0001\.parquet: .* views"):
+            read_corpus(copy)
+        manifest["parts"][1]["views"] -= change
+        manifest["views"] -= change
+
+
+def test_a_score_above_one_is_refused(copy: Path) -> None:
+    part = copy / "part-0001.parquet"
+    table = pq.read_table(part)
+    scores = [[np.float16(1.5)] * len(row) for row in table["score"]]
+    at = table.schema.get_field_index("score")
+    table = table.set_column(at, table.schema.field(at), pa.array(scores, pa.list_(pa.float16())))
+    pq.write_table(table, part)
+    with pytest.raises(GenebertError, match=r"part-0001\.parquet: a score that is not between 0 and 1"):
         read_corpus(copy)
 
 
 def test_a_part_of_another_corpus_is_refused(copy: Path) -> None:
     _change_metadata(copy / "part-0001.parquet", motif_digest="another")
-    with pytest.raises(GenebertError, match="is of another corpus"):
+    with pytest.raises(GenebertError, match="part-0001\\.parquet: of another corpus"):
         read_corpus(copy)
 
 
 def test_a_part_of_another_version_of_the_contract_is_refused(copy: Path) -> None:
     _change_metadata(copy / "part-0001.parquet", version=99)
-    with pytest.raises(GenebertError, match=r"not a corpus part of version 1 \(found 99\)"):
+    with pytest.raises(GenebertError, match=r"not a corpus part of version 2 \(found 99\)"):
         read_corpus(copy)
 
 
@@ -314,12 +417,12 @@ def test_a_missing_or_damaged_manifest_is_refused(copy: Path) -> None:
 
 
 def test_the_demo_read_back_equals_one_scan_of_its_regions(
-    demo: SimpleNamespace, jaspar_file: Path, tmp_path: Path
+    demo: SimpleNamespace, jaspar_file: Path, part_of_corpus: Callable, tmp_path: Path
 ) -> None:
     every_third = jaspar_file.read_text().split(">")[1::3]
     (tmp_path / "third.jaspar").write_text("".join(f">{motif}" for motif in every_third))
     background = [0.295, 0.205, 0.205, 0.295]
-    write_motif_table(tmp_path / "third.jaspar", background, 1, 1e-4, 1e-3, tmp_path / "m")
+    write_motif_table(tmp_path / "third.jaspar", background, 1, 1e-4, 1e-3, "file", None, tmp_path / "m")
     table = read_motif_table(tmp_path / "m")
     assert len(table.motifs) > 300
     (tmp_path / "inputs.tsv").write_text("input\tpath\trecords\tsha256\n")
@@ -329,12 +432,13 @@ def test_the_demo_read_back_equals_one_scan_of_its_regions(
         accessibility=demo.accessibility,
         table=tmp_path / "m",
         inputs=tmp_path / "inputs.tsv",
+        cell_types={sample.cell_type for sample in demo.samples},
     )
     parts = [tmp_path / f"part-{chunk}.parquet" for chunk in range(2)]
     for chunk, part in enumerate(parts):
         hits = tmp_path / f"hits-{chunk}.parquet"
         scan_chunk(demo.fasta, demo.regions, table, chunk, 2, hits)
-        _part(built, hits, chunk, 2, part)
+        part_of_corpus(built, hits, chunk, 2, part)
     write_manifest(parts, tmp_path / "manifest.json")
     corpus = read_corpus(tmp_path)
     regions = pq.read_table(demo.regions).to_pandas()
@@ -343,12 +447,9 @@ def test_the_demo_read_back_equals_one_scan_of_its_regions(
         genome.fetch(Interval(r.chrom, r.start, r.end)) for r in regions.itertuples(index=False)
     ]
     hits = Scanner(table).scan(sequences)
-    dense = np.zeros((len(regions), len(table.motifs)), np.float32)
-    np.maximum.at(dense, (hits.sequence, hits.motif), hits.score.astype(np.float32))
-    read = np.zeros_like(dense)
-    region_of = np.repeat(np.arange(corpus.regions), np.diff(corpus.hit_offsets))
-    read[region_of, corpus.hit_motif] = corpus.hit_score
-    assert np.array_equal(read, dense)
+    dense = np.zeros((len(regions), len(table.motifs)))
+    np.maximum.at(dense, (hits.sequence, hits.motif), hits.score.astype(float))
+    assert np.array_equal(corpus.best, np.floor(dense * 128))
     assert (dense > 0).sum(axis=1).mean() > 15
     assert (np.diff(corpus.open_offsets) >= 1).all(), "each region is open somewhere"
     assert not np.isin(corpus.sequence, [4]).any(), "no demo region holds an N"

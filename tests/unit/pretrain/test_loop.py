@@ -156,10 +156,10 @@ def replaced(corpus: Corpus, split: str) -> Corpus:
     """Give the regions of a split other sequences and scores."""
     rng = np.random.default_rng(99)
     own = corpus.in_split(split)
-    sequence, score = corpus.sequence.copy(), corpus.hit_score.copy()
+    sequence, best = corpus.sequence.copy(), corpus.best.copy()
     sequence[own] = rng.integers(0, 4, (own.sum(), sequence.shape[1]))
-    score[np.repeat(own, np.diff(corpus.hit_offsets))] = 0.125
-    return dataclasses.replace(corpus, sequence=sequence, hit_score=score)
+    best[own] = np.where(best[own] > 0, 16, 0)
+    return dataclasses.replace(corpus, sequence=sequence, best=best)
 
 
 @pytest.mark.parametrize("variant", ["multimodal", "shuffled"])
@@ -276,22 +276,16 @@ def test_a_corpus_without_held_out_regions_is_refused(
 
 
 def test_row_statistics_are_those_of_training_regions(synthetic_corpus: Corpus) -> None:
-    rows = np.zeros((synthetic_corpus.regions, 40))
-    for region in range(synthetic_corpus.regions):
-        for hit in range(*synthetic_corpus.hit_offsets[region : region + 2]):
-            rows[region, synthetic_corpus.hit_motif[hit]] = synthetic_corpus.hit_score[hit]
-    train = rows[synthetic_corpus.split == 0]
+    train = synthetic_corpus.best[synthetic_corpus.split == 0] / 128
     mean, std = row_statistics(synthetic_corpus)
     np.testing.assert_allclose(mean, train.mean(0), rtol=1e-5)
     np.testing.assert_allclose(std, train.std(0), rtol=1e-5)
 
 
 def test_a_motif_without_hits_is_divided_by_one(synthetic_corpus: Corpus) -> None:
-    kept = dataclasses.replace(
-        synthetic_corpus,
-        hit_motif=np.where(synthetic_corpus.hit_motif == 7, 8, synthetic_corpus.hit_motif),
-    )
-    mean, std = row_statistics(kept)
+    best = synthetic_corpus.best.copy()
+    best[:, 7] = 0
+    mean, std = row_statistics(dataclasses.replace(synthetic_corpus, best=best))
     assert (mean[7], std[7]) == (0, 1)
 
 

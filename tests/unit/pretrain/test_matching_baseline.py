@@ -45,9 +45,7 @@ def corpus(make_corpus: Callable) -> Corpus:
 
 
 def focal_rows(corpus: Corpus) -> np.ndarray:
-    rows = np.zeros((corpus.regions, len(corpus.metadata.motifs)), np.float32)
-    region = np.repeat(np.arange(corpus.regions), np.diff(corpus.hit_offsets))
-    rows[region, corpus.hit_motif] = corpus.hit_score
+    rows = corpus.best.astype(np.float32)
     return (rows - rows.mean(0)) / rows.std(0)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from genebert.config import Variant
 from genebert.corpus.read import Corpus
-from genebert.corpus.sample import Batch, Views
+from genebert.corpus.sample import Batch, Views, place_corpus
 from genebert.model.genebert import GeneBERT
 from genebert.pretrain.objectives import (
     OBJECTIVES,
@@ -51,7 +51,7 @@ def only(name: str, weight: float = 1.0) -> Variant:
 
 
 def draw(corpus: Corpus, samples: int = 16, step: int = 0) -> Batch:
-    return Views(corpus, "train", 5).batch(0, step, torch.arange(samples), augment=True)
+    return Views(place_corpus(corpus), "train", 5).batch(0, step, torch.arange(samples), augment=True)
 
 
 @pytest.fixture
@@ -309,12 +309,9 @@ def test_masked_region_beats_the_mean_of_its_motif(
     """Where every column of a cell type is the same, the visible ones tell the hidden ones."""
     regions = synthetic_corpus.regions
     hits = np.tile([1, 9, 20, 33], (regions, 1)) + synthetic_corpus.split[:, None]
-    same = dataclasses.replace(
-        synthetic_corpus,
-        hit_offsets=np.arange(regions + 1, dtype=np.int64) * 4,
-        hit_motif=hits.reshape(-1),
-        hit_score=np.ones(regions * 4, np.float32),
-    )
+    best = np.zeros((regions, 40), np.uint8)
+    np.put_along_axis(best, hits, 128, axis=1)
+    same = dataclasses.replace(synthetic_corpus, best=best)
     optimiser = adamw(tiny_model, 1e-2, 0.0)
     for step in range(60):
         outcomes = run_objectives(tiny_model, draw(same, 16, step), only("masked_region"), 0.5, 8)

@@ -1,0 +1,154 @@
+"""Corpus parts -> columns of known size, several parts at a time, one row group each at a time."""
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from genebert.corpus.schema import Metadata, metadata_of
+from genebert.corpus.scores import add_best, steps_of_stored
+from genebert.errors import GenebertError
+from genebert.genome import SPLITS
+from genebert.sequence.codes import encode_bytes
+
+# What views need: not the ends, and neither position nor strand of the hits, nor signals.
+_COLUMNS = ["region_id", "chrom", "start", "split", "sequence", "motif", "score", "cell_type"]
+
+
+def column_shapes(manifest: Mapping[str, Any]) -> dict[str, tuple[type, tuple[int, ...]]]:
+    """Return dtype and shape of each column of the corpus that a manifest describes.
+
+    The columns are those of :class:`genebert.corpus.read.Corpus`.
+    """
+    regions, metadata = manifest["regions"], manifest["metadata"]
+    return {
+        "contig": (np.int16, (regions,)),
+        "start": (np.int64, (regions,)),
+        "split": (np.int8, (regions,)),
+        "sequence": (np.uint8, (regions, metadata["width"])),
+        "best": (np.uint8, (regions, len(metadata["motifs"]))),
+        "open_offsets": (np.int64, (regions + 1,)),
+        "open_cell_type": (np.int16, (manifest["views"],)),
+    }
+
+
+def fill(folder: Path, manifest: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> None:
+    """Read all parts that a manifest names into columns of zeros, on all cores.
+
+    Raises
+    ------
+    GenebertError
+        If a part is missing, holds other than the manifest says, or is of another corpus.
+    """
+    metadata = Metadata(**manifest["metadata"])
+    parts = manifest["parts"]
+    region = np.cumsum([0, *(part["regions"] for part in parts)]).tolist()
+    view = np.cumsum([0, *(part["views"] for part in parts)]).tolist()
+    if (region[-1], view[-1]) != (manifest["regions"], manifest["views"]):
+        _refuse(folder / "manifest.json", "the sums are not those of the parts")
+
+    def read(index: int) -> None:
+        path = folder / parts[index]["part"]
+        own = {name: column[region[index] : region[index + 1]] for name, column in columns.items()}
+        own["open_offsets"] = columns["open_offsets"][1:][region[index] : region[index + 1]]
+        own["open_cell_type"] = columns["open_cell_type"][view[index] : view[index + 1]]
+        try:
+            with pq.ParquetFile(path) as file:
+                _fill_part(file, path, metadata, manifest["contigs"], region[index], own)
+        except (OSError, pa.ArrowException) as error:
+            _refuse(path, f"missing or damaged ({str(error).splitlines()[0]})")
+        own["open_offsets"] += view[index]
+
+    with ThreadPoolExecutor(_usable_cores()) as pool:
+        list(pool.map(read, range(len(parts))))
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _fill_part(
+    file: pq.ParquetFile,
+    path: Path,
+    metadata: Metadata,
+    contigs: Sequence[str],
+    first: int,
+    own: Mapping[str, np.ndarray],
+) -> None:
+    """Read one part, whose first region is ``first``, into its own stretch of the columns."""
+    regions, views = len(own["start"]), len(own["open_cell_type"])
+    if file.metadata.num_rows != regions:
+        _refuse(path, f"{file.metadata.num_rows} regions, the manifest says {regions}")
+    if metadata_of(file.schema_arrow, str(path)) != metadata:
+        _refuse(path, "of another corpus")
+    row = view = 0
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group, columns=_COLUMNS, use_threads=False)
+        rows = slice(row, row + len(table))
+        if not np.array_equal(table["region_id"], np.arange(first + row, first + rows.stop)):
+            _refuse(path, "other regions than its place says")
+        own["contig"][rows] = _numbers(table["chrom"], contigs, path)
+        own["start"][rows] = table["start"]
+        own["split"][rows] = _numbers(table["split"], SPLITS, path)
+        own["sequence"][rows] = _codes(table["sequence"], metadata.width, path)
+        _fill_best(own["best"][rows], table, path)
+        ends, cell_type = _lists(table["cell_type"])
+        if cell_type.max(initial=0) >= len(metadata.cell_types):
+            _refuse(path, "a cell_type that the metadata do not name")
+        if view + len(cell_type) > views:
+            _refuse(path, f"more than the {views} views that the manifest says")
+        own["open_cell_type"][view : view + len(cell_type)] = cell_type
+        own["open_offsets"][rows] = view + ends[1:]
+        row, view = rows.stop, view + len(cell_type)
+    if view != views:
+        _refuse(path, f"{view} views, the manifest says {views}")
+
+
+def _fill_best(best: np.ndarray, table: pa.Table, path: Path) -> None:
+    ends, motif = _lists(table["motif"])
+    score_ends, score = _lists(table["score"])
+    if not np.array_equal(ends, score_ends):
+        _refuse(path, "motif and score lists of other lengths")
+    if motif.max(initial=0) >= best.shape[1]:
+        _refuse(path, "a motif that the metadata do not name")
+    try:
+        add_best(best, np.diff(ends), motif, steps_of_stored(score))
+    except IndexError:
+        _refuse(path, "a score that is not between 0 and 1")
+
+
+def _numbers(column: pa.ChunkedArray, names: Sequence[str], path: Path) -> np.ndarray:
+    """Return the number of each name of a column."""
+    encoded = column.combine_chunks().dictionary_encode()
+    found = encoded.dictionary.to_pylist()
+    if unknown := set(found) - set(names):
+        _refuse(path, f"'{unknown.pop()}', which the manifest does not name")
+    return np.array([names.index(name) for name in found])[encoded.indices.to_numpy()]
+
+
+def _codes(column: pa.ChunkedArray, width: int, path: Path) -> np.ndarray:
+    """Return uint8 [n, width], the base codes of a column of sequences."""
+    text = column.combine_chunks()
+    _, buffer, data = text.buffers()
+    ends = np.frombuffer(buffer, np.int32)[text.offset : text.offset + len(text) + 1]
+    if (np.diff(ends) != width).any():
+        _refuse(path, f"a sequence that is not of {width} bp")
+    return encode_bytes(memoryview(data)[ends[0] : ends[-1]]).reshape(len(text), width)
+
+
+def _lists(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Return offsets from 0 and values of a column of lists."""
+    lists = column.combine_chunks()
+    offsets = lists.offsets.to_numpy()
+    return offsets - offsets[0], lists.flatten().to_numpy(zero_copy_only=False)
+
+
+def _refuse(path: Path, what: str) -> NoReturn:
+    raise GenebertError(f"{path}: {what}", "rebuild the corpus, or fetch an undamaged copy") from None
