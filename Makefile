@@ -24,7 +24,7 @@ lint: $(INSTALLED)
 
 format: $(INSTALLED)
 	@$(VENV)/bin/ruff check --fix -q genebert tests resources; $(VENV)/bin/ruff format -q genebert tests resources
-	@$(VENV)/bin/snakefmt -q workflow
+	@$(VENV)/bin/snakefmt workflow
 
 # The committed forms of the configuration, from genebert/config/.
 forms: $(INSTALLED)

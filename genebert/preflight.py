@@ -1,23 +1,30 @@
 """Every input against the genome, before any work starts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from genebert.errors import GenebertError
 from genebert.files import open_text_for_writing, sha256
 from genebert.genome import read_lengths, split_segments
-from genebert.inputs.peaks import read_blacklist, read_peaks, read_task_intervals
-from genebert.inputs.sheet import read_samples
-from genebert.motifs.jaspar import read_jaspar
+from genebert.inputs.annotation import is_gtf
+from genebert.inputs.bed import read_blacklist, read_task_intervals
+from genebert.inputs.peaks import read_peaks
+from genebert.inputs.sheet import Sample, read_samples
+from genebert.inputs.source import Source, parse_source
+from genebert.motifs.read import read_families, read_motifs
 
-Row = tuple[str, str | Path, int]
+Row = tuple[str, Source, str, int]
+# Two names of one assembly.
+_SYNONYMS = {"hg38": "grch38", "hg19": "grch37", "mm10": "grcm38", "mm39": "grcm39"}
 
 
 def preflight(
     fasta: str | Path,
+    genome_name: str,
+    files: Mapping[str, str],
     samples: str | Path,
-    motifs: str | Path,
-    blacklist: str | Path | None,
+    contigs: str,
+    data: str,
     validation: Sequence[str],
     test: Sequence[str],
     width: int,
@@ -27,16 +34,22 @@ def preflight(
 
     Parameters
     ----------
-    fasta
-        Indexed genome.
-    samples, motifs, blacklist
-        The sheet, the motif file and the optional blacklist.
+    fasta, genome_name
+        Indexed genome and its assembly's name.
+    files
+        Source by input: ``genome``, ``motifs`` and, if used, ``families``, ``blacklist``, ``mappable``.
+    samples
+        The sheet.
+    contigs
+        Regular expression of the contigs in use.
+    data
+        Folder of fetched files.
     validation, test
         The held-out contigs or intervals.
     width
         Width of a region in bp: a held-out stretch must hold at least one.
     out
-        Table to write: input, path, records, sha256.
+        Table to write: input, source, path, records, sha256.
 
     Raises
     ------
@@ -44,24 +57,34 @@ def preflight(
         For the first input that does not fit; nothing is written then.
     """
     lengths = read_lengths(f"{fasta}.fai")
-    for segment in split_segments(lengths, validation, test):
-        if segment.split != "train" and segment.end - segment.start < width:
-            raise GenebertError(
-                f"{segment.chrom}:{segment.start}-{segment.end} is shorter than a region ({width} bp)",
-                "hold out a longer stretch, or lower regions.width",
-                f"genome.split.{segment.split}",
-            )
-    rows: list[Row] = [("genome", fasta, len(lengths)), ("motifs", motifs, len(read_jaspar(motifs)))]
-    if blacklist is not None:
-        rows.append(("blacklist", blacklist, len(read_blacklist(blacklist, lengths))))
-    for sample in read_samples(samples):
-        rows.append((sample.sample, sample.path, len(read_peaks(sample, lengths))))
+    _check_split(lengths, validation, test, width)
+    readers = {
+        "genome": lambda _: len(lengths),
+        "motifs": lambda path: len(read_motifs(path)),
+        "families": lambda path: len(read_families(path)),
+        "blacklist": lambda path: len(read_blacklist(path, lengths, contigs)),
+        "mappable": lambda path: len(read_blacklist(path, lengths, contigs, "peaks.mappable")),
+    }
+    rows: list[Row] = []
+    for name, text in files.items():
+        source = parse_source(text)
+        rows.append((name, source, source.path(data), readers[name](source.path(data))))
+    for sample in read_samples(samples, data):
+        _check_assembly(sample, genome_name)
+        records = len(read_peaks(sample, lengths, contigs))
+        rows.append((sample.sample, sample.source, sample.path, records))
     _write(rows, out)
     return f"{len(rows)} inputs fit the genome ({len(lengths)} contigs)"
 
 
 def preflight_task(
-    fasta: str | Path, name: str, bed_file: str | Path, contig_style: str, out: str | Path
+    fasta: str | Path,
+    name: str,
+    source: str,
+    contig_style: str,
+    contigs: str,
+    data: str,
+    out: str | Path,
 ) -> str:
     """Read the intervals of a task once, in full, and write what was found as a table.
 
@@ -71,10 +94,14 @@ def preflight_task(
         Indexed genome.
     name
         Of the task.
-    bed_file, contig_style
-        BED6 file and the style its contigs are renamed to.
+    source, contig_style
+        BED6 or GTF file and the style its contigs are renamed to.
+    contigs
+        Regular expression of the contigs in use.
+    data
+        Folder of fetched files.
     out
-        Table to write: input, path, records, sha256.
+        Table to write: input, source, path, records, sha256.
 
     Raises
     ------
@@ -82,13 +109,38 @@ def preflight_task(
         If the file does not fit; nothing is written then.
     """
     lengths = read_lengths(f"{fasta}.fai")
-    bed = read_task_intervals(bed_file, contig_style, name, lengths)
-    _write([(name, bed_file, len(bed))], out)
-    return f"{len(bed)} intervals of task '{name}' fit the genome"
+    found = parse_source(source)
+    path = found.path(data)
+    records = len(read_task_intervals(path, contig_style, name, lengths, contigs))
+    _write([(name, found, path, records)], out)
+    what = "TSS of protein-coding genes" if is_gtf(path) else "intervals"
+    return f"{records} {what} of task '{name}' fit the genome"
+
+
+def _check_split(
+    lengths: Mapping[str, int], validation: Sequence[str], test: Sequence[str], width: int
+) -> None:
+    for segment in split_segments(lengths, validation, test):
+        if segment.split != "train" and segment.end - segment.start < width:
+            raise GenebertError(
+                f"{segment.chrom}:{segment.start}-{segment.end} is shorter than a region ({width} bp)",
+                "hold out a longer stretch, or lower regions.width",
+                f"genome.split.{segment.split}",
+            )
+
+
+def _check_assembly(sample: Sample, genome_name: str) -> None:
+    names = [sample.assembly.lower(), genome_name.lower()]
+    if sample.assembly and len({_SYNONYMS.get(name, name) for name in names}) > 1:
+        raise GenebertError(
+            f"peaks for '{sample.sample}' are of {sample.assembly}, the genome is {genome_name}",
+            "use peaks of the genome's assembly, or correct `genome.name` or the row",
+            sample.where,
+        )
 
 
 def _write(rows: Sequence[Row], out: str | Path) -> None:
     with open_text_for_writing(out) as text:
-        text.write("input\tpath\trecords\tsha256\n")
-        for name, path, records in rows:
-            text.write(f"{name}\t{path}\t{records}\t{sha256(path)}\n")
+        text.write("input\tsource\tpath\trecords\tsha256\n")
+        for name, source, path, records in rows:
+            text.write(f"{name}\t{source.text}\t{path}\t{records}\t{sha256(path)}\n")

@@ -6,14 +6,15 @@ for the promoter task a golden test fails if you forget.
 """
 
 STAGES = {
-    "reference": 1,
+    "download": 1,
+    "reference": 2,
     "peaks": 1,
     "regions": 1,
-    "motifs": 1,
+    "motifs": 2,
     "scan": 1,
-    "corpus": 1,
+    "corpus": 2,
     "pretrain": 1,
-    "promoter": 1,
+    "promoter": 2,
     "benchmark": 1,
     "summary": 1,
     "report": 1,

@@ -6,7 +6,7 @@ This package imports nothing heavy: a dry run of the workflow loads it.
 """
 
 from genebert.config.benchmarks import Benchmarks, Finetune, PromoterTask
-from genebert.config.data import Genome, Motifs, Regions, Split
+from genebert.config.data import Downloads, Genome, Motifs, Peaks, Regions, Split
 from genebert.config.kinds import Baseline, ContigStyle, Inputs, Section
 from genebert.config.model import Model, Pretrain, RegionEncoder, SequenceEncoder, Variant
 from genebert.config.read import load, parse_section, validate
@@ -17,11 +17,13 @@ __all__ = [
     "Benchmarks",
     "Config",
     "ContigStyle",
+    "Downloads",
     "Finetune",
     "Genome",
     "Inputs",
     "Model",
     "Motifs",
+    "Peaks",
     "Pretrain",
     "PromoterTask",
     "RegionEncoder",

@@ -4,14 +4,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from genebert.config.kinds import NAME, ContigStyle, Count, Positive, Section, Text, Weight
+from genebert.config.kinds import NAME, ContigStyle, Count, Positive, Section, Source, Text, Weight
 
 
 class PromoterTask(Section):
     """Promoters against genomic places of the same GC content."""
 
     type: Literal["promoter"] = Field(default="promoter", description="kind of task")
-    tss: Text = Field(examples=["data/tss.bed.gz"], description="BED6 of TSS; the strand counts")
+    tss: Source = Field(
+        examples=["data/tss.bed.gz"],
+        description="BED6 whose 5' ends are TSS, or a GTF (`.gtf`, `.gtf.gz`): its protein-coding genes",
+    )
     contig_style: ContigStyle = Field(
         default="as_is", description="rename the file's contigs to `ucsc` or `ensembl` style"
     )
@@ -44,7 +47,14 @@ class Benchmarks(Section):
     """What is compared with what."""
 
     tasks: dict[Annotated[str, Field(pattern=f"^{NAME}$")], PromoterTask] = Field(
-        examples=[{"promoter": {"tss": "data/tss.bed.gz"}}],
+        examples=[
+            {
+                "promoter": {
+                    "tss": "https://ftp.ebi.ac.uk/pub/databases/gencode/Gencode_human/release_46/"
+                    "gencode.v46.annotation.gtf.gz"
+                }
+            }
+        ],
         min_length=1,
         description="tasks by name",
     )

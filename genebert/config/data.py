@@ -1,10 +1,54 @@
-"""Keys of the data: genome, regions, motifs."""
+"""Keys of the data: downloads, genome, peaks, regions, motifs."""
 
-from typing import Annotated, Self
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from genebert.config.kinds import IntervalText, Positive, Section, Text
+from genebert.config.kinds import (
+    Count,
+    IntervalText,
+    Number,
+    PlainPath,
+    Positive,
+    Section,
+    Source,
+    Text,
+)
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"no regular expression ({error})") from None
+    return value
+
+
+class Downloads(Section):
+    """How files that are named by URL or ENCODE accession are fetched."""
+
+    folder: PlainPath = Field(
+        default="data",
+        description="where fetched files lie, each below its host's name; shared by all datasets",
+    )
+    lock: PlainPath = Field(
+        default="config/downloads.lock.tsv",
+        description="table of the checksums that files without one had when first fetched; later ones "
+        "must agree. Commit it",
+    )
+    offline: bool = Field(
+        default=False, description="use only what is there; what is missing is named before any job"
+    )
+    mirrors: dict[Text, Text] = Field(
+        default={},
+        description="addresses to fetch from instead, by what a URL starts with; checksums stay",
+    )
+    connections: Count = Field(default=4, description="downloads at a time")
+    timeout: Positive = Field(default=60.0, description="seconds without a byte that end an attempt")
+    attempts: Count = Field(
+        default=6, description="attempts before giving up, with growing pauses; each resumes the last"
+    )
 
 
 class Split(Section):
@@ -26,13 +70,45 @@ class Genome(Section):
     """The reference that all coordinates refer to."""
 
     name: Text = Field(examples=["hg38"], description="assembly name, kept as provenance")
-    fasta: Text = Field(examples=["data/hg38.fa.gz"], description="FASTA, plain or gzip; any species")
-    blacklist: Text | None = Field(
+    fasta: Source = Field(
+        examples=[
+            "https://hgdownload.soe.ucsc.edu/goldenPath/hg38/bigZips/hg38.fa.gz"
+            "#md5=1c9dcaddfa41027f17cd8f7a82c7293b"
+        ],
+        description="FASTA, plain or gzip; any species",
+    )
+    contigs: Annotated[Text, AfterValidator(_pattern)] = Field(
+        default=".+",
+        examples=["chr([0-9]+|X|Y)"],
+        description="regular expression of the contigs in use; peaks on others are dropped and counted",
+    )
+    blacklist: Source | None = Field(
         default=None,
-        examples=["data/hg38-blacklist.v2.bed.gz"],
+        examples=["https://github.com/Boyle-Lab/Blacklist/raw/master/lists/hg38-blacklist.v2.bed.gz"],
         description="BED of places whose peaks are dropped",
     )
     split: Split = Field(description="chromosomes or intervals held out, see there")
+
+
+class Peaks(Section):
+    """Which peaks of a sample are kept."""
+
+    min_signal: Number | None = Field(
+        default=None, description="least signal of a peak, in the units of its file"
+    )
+    top: Count | None = Field(default=None, description="only so many strongest peaks of each sample")
+    mappable: Source | None = Field(
+        default=None, description="BED of places to which reads map uniquely, for min_mappable"
+    )
+    min_mappable: Annotated[Number, Field(ge=0, le=1)] = Field(
+        default=0.0, description="least fraction of a peak that lies in mappable places"
+    )
+
+    @model_validator(mode="after")
+    def _mappable_is_given(self) -> Self:
+        if self.min_mappable > 0 and self.mappable is None:
+            raise ValueError("min_mappable without mappable; name the BED of mappable places")
+        return self
 
 
 class Regions(Section):
@@ -49,9 +125,18 @@ class Regions(Section):
 class Motifs(Section):
     """Motif scanning."""
 
-    file: Text = Field(
+    file: Source = Field(
         examples=["resources/motifs/JASPAR2026_CORE_vertebrates.jaspar"],
-        description="count matrices in JASPAR text format",
+        description="matrices in JASPAR, MEME or TRANSFAC text format",
+    )
+    order: Literal["similarity", "family", "file"] = Field(
+        default="similarity",
+        description="order of the matrix rows (neighbours share attention windows)",
+    )
+    families: Source | None = Field(
+        default=None,
+        examples=["resources/motifs/JASPAR2026_CORE_vertebrates.families.tsv"],
+        description="table of matrix_id, class, family, where the motif file does not say",
     )
     p_value: Annotated[Positive, Field(lt=1)] = Field(
         default=1.0e-4, description="hits have at most this p-value under the background"

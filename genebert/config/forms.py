@@ -4,7 +4,6 @@
 """
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -12,6 +11,7 @@ from typing import Any, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from genebert.config import Config, Section
+from genebert.inputs import sheet
 
 HEADER = """\
 # The human run: ENCODE ATAC-seq peaks of 13 cell types, hg38, JASPAR 2026, paper-scale model.
@@ -28,6 +28,11 @@ def as_yaml() -> str:
 def as_schema() -> str:
     """Return the JSON schema as text."""
     return json.dumps(Config.model_json_schema(), indent=1, sort_keys=True) + "\n"
+
+
+def as_sheet_schema() -> str:
+    """Return the JSON schema of a row of the sheet of samples as text."""
+    return json.dumps(sheet.as_schema(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def as_table() -> str:
@@ -67,7 +72,7 @@ def _yaml_lines(model: type[Section], indent: int) -> Iterator[str]:
         else:
             yield f"{pad}# {field.description}"
             value = _plain(_value(field))
-            if isinstance(value, dict):
+            if isinstance(value, dict) and value:
                 yield f"{pad}{name}:"
                 yield from (f"{pad}  {key}: {json.dumps(row)}" for key, row in value.items())
             else:
@@ -75,6 +80,8 @@ def _yaml_lines(model: type[Section], indent: int) -> Iterator[str]:
 
 
 def _scalar(value: Any) -> str:
+    if isinstance(value, dict):
+        return json.dumps(value)
     if isinstance(value, list):
         return "[" + ", ".join(_scalar(item) for item in value) + "]"
     if isinstance(value, float) and 0 < abs(value) < 1e-2:
@@ -93,33 +100,38 @@ def _leaves(model: type[Section], prefix: str) -> Iterator[tuple[str, FieldInfo]
             yield from _leaves(section, f"{prefix}{name}.")
             continue
         yield prefix + name, field
-        if get_origin(field.annotation) is dict:
-            yield from _leaves(get_args(field.annotation)[1], f"{prefix}{name}.*.")
+        row = get_args(field.annotation)[1] if get_origin(field.annotation) is dict else None
+        if isinstance(row, type) and issubclass(row, Section):
+            yield from _leaves(row, f"{prefix}{name}.*.")
 
 
 def _shown_default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = _plain(field.default)
-    return "`" + (_scalar(value) if not isinstance(value, dict) else json.dumps(value)) + "`"
+    return f"`{_scalar(value)}`"
 
 
-TABLE_MARKS = ("<!-- table: made by `make forms` -->\n", "<!-- end of table -->\n")
+END_OF_TABLE = "<!-- end of table -->\n"
 
 
-def with_table(readme: str) -> str:
-    """Return the text with the table between its marks made anew."""
-    first, last = TABLE_MARKS
-    pattern = re.compile(re.escape(first) + ".*" + re.escape(last), re.DOTALL)
-    return pattern.sub(lambda _: first + "\n" + as_table() + "\n" + last, readme)
+def with_tables(readme: str) -> str:
+    """Return the text with the tables between their marks made anew."""
+    for name, table in (("keys", as_table()), ("columns", sheet.as_table())):
+        first = f"<!-- table of {name}: made by `make forms` -->\n"
+        before, _, rest = readme.partition(first)
+        _, _, after = rest.partition(END_OF_TABLE)
+        readme = f"{before}{first}\n{table}\n{END_OF_TABLE}{after}"
+    return readme
 
 
 def write_forms(root: Path = Path()) -> None:
-    """Write config.yaml, the schema and the README's table below the project's root."""
+    """Write config.yaml, the schemas and the README's tables below the project's root."""
     (root / "config/config.yaml").write_text(as_yaml())
     (root / "workflow/schemas/config.schema.json").write_text(as_schema())
+    (root / "workflow/schemas/samples.schema.json").write_text(as_sheet_schema())
     readme = root / "config/README.md"
-    readme.write_text(with_table(readme.read_text()))
+    readme.write_text(with_tables(readme.read_text()))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from genebert.inputs.source import parse_source
+
 Inputs = Literal["sequence", "region", "both"]
 Baseline = Literal["kmer_logistic", "motif_logistic"]
 ContigStyle = Literal["as_is", "ucsc", "ensembl"]
@@ -34,9 +36,14 @@ def _interval(value: str) -> str:
     return value
 
 
-def folder(value: str) -> str:
+def _source(value: str) -> str:
+    parse_source(value)
+    return value
+
+
+def _plain_path(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*", value):
-        raise ValueError("no folder name; use letters, digits, '_', '.', '-' and '/', no spaces")
+        raise ValueError("no plain path; use letters, digits, '_', '.', '-' and '/', no spaces")
     return value
 
 
@@ -47,6 +54,8 @@ Weight = Annotated[Number, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 IntervalText = Annotated[str, AfterValidator(_interval)]
 Text = Annotated[str, Field(min_length=1)]
+PlainPath = Annotated[str, AfterValidator(_plain_path)]
+Source = Annotated[Text, AfterValidator(_source)]
 
 
 class Section(BaseModel):

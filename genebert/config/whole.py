@@ -2,24 +2,26 @@
 
 from typing import Annotated, ClassVar, Self, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from genebert.config.benchmarks import Benchmarks
-from genebert.config.data import Genome, Motifs, Regions
-from genebert.config.kinds import MIN_EXAMPLE_BP, Baseline, Section, Text, folder
+from genebert.config.data import Downloads, Genome, Motifs, Peaks, Regions
+from genebert.config.kinds import MIN_EXAMPLE_BP, Baseline, PlainPath, Section, Text
 from genebert.config.model import Model, Pretrain
 
 
 class Config(Section):
     """Everything a run of the workflow depends on."""
 
-    results_dir: Annotated[str, AfterValidator(folder)] = Field(
+    results_dir: PlainPath = Field(
         default="results", description="folder of all outputs; one dataset, one folder"
     )
     samples: Text = Field(
         examples=["config/biosamples.tsv"], description="sheet of peak files, a row a sample"
     )
+    downloads: Downloads = Field(default=Downloads(), description="see there")
     genome: Genome = Field(description="see there")
+    peaks: Peaks = Field(default=Peaks(), description="see there")
     regions: Regions = Field(default=Regions(), description="see there")
     motifs: Motifs = Field(description="see there")
     model: Model = Field(default=Model(), description="see there")
@@ -62,6 +64,17 @@ class Config(Section):
         for model in self.benchmarks.models:
             self._check_model(model)
         return self
+
+    def sources(self) -> dict[str, str]:
+        """Return the source of every input file that the configuration itself names, by key."""
+        named = {
+            "genome.fasta": self.genome.fasta,
+            "genome.blacklist": self.genome.blacklist,
+            "peaks.mappable": self.peaks.mappable,
+            "motifs.file": self.motifs.file,
+            "motifs.families": self.motifs.families,
+        } | {f"benchmarks.tasks.{name}.tss": task.tss for name, task in self.benchmarks.tasks.items()}
+        return {key: text for key, text in named.items() if text is not None}
 
     def _check_model(self, model: str) -> None:
         if model in self.BASELINES:

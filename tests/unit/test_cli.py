@@ -72,7 +72,7 @@ PEAK = "chrA\t1500\t1700\tp1\t10\t.\t4.5\t9\t9\t{}\n"
     ("spoil", "parts"),
     [
         pytest.param(
-            _style("fancy"), ["contig_style 'fancy' is unknown", "samples.tsv line 2"], id="style"
+            _style("fancy"), ["contig_style 'fancy' is not valid", "samples.tsv line 2"], id="style"
         ),
         pytest.param(
             _bed("scaffold_1\t1\t50\n"),
@@ -96,7 +96,7 @@ PEAK = "chrA\t1500\t1700\tp1\t10\t.\t4.5\t9\t9\t{}\n"
         ),
         pytest.param(_bed("chrB\t91\t90\n"), ["start 91 is not smaller than end 90"], id="start > end"),
         pytest.param(_bed("chrB\t1.5\t90\n"), ["coordinate '1.5'", "two.bed line 1"], id="decimal"),
-        pytest.param(_bed("chrB\tstart\tend\n"), ["coordinate 'start'"], id="words"),
+        pytest.param(_bed("chrB\tone\ttwo\n"), ["coordinate 'one'"], id="words"),
         pytest.param(_bed("chrB\t-1\t9\n"), ["coordinate '-1'"], id="negative"),
         pytest.param(_bed(""), ["two.bed has no intervals", "'two'"], id="empty peaks"),
         pytest.param(_narrow(""), ["one.narrowPeak.gz has no intervals"], id="empty gzip"),
@@ -104,10 +104,10 @@ PEAK = "chrA\t1500\t1700\tp1\t10\t.\t4.5\t9\t9\t{}\n"
         pytest.param(
             _narrow("chrA\t1500\t1700\tp1\n"), ["4 columns where 10 are needed"], id="few columns"
         ),
-        pytest.param(_narrow(PEAK.format(200)), ["summit offset 200 lies outside"], id="summit"),
+        pytest.param(_narrow(PEAK.format(200)), ["summit offset '200' lies outside"], id="summit"),
         pytest.param(_twice, ["sample 'one' is named twice", "line 2", "line 3"], id="duplicate sample"),
         pytest.param(_column, ["column 'colour' is unknown"], id="sheet column"),
-        pytest.param(_format, ["format 'bigBed' is unknown", "narrowPeak, broadPeak, bed"], id="format"),
+        pytest.param(_format, ["format 'bigBed' is not valid", "use narrowPeak"], id="format"),
         pytest.param(_peak_file_gone, ["two.bed does not exist", "'two'"], id="missing peaks"),
         pytest.param(_gone("sheet"), ["absent.file does not exist"], id="missing sheet"),
         pytest.param(_gone("motifs"), ["absent.file does not exist"], id="missing motifs"),

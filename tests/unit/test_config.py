@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from genebert import config
 from genebert.config import forms
 from genebert.errors import GenebertError
+from genebert.inputs import sheet
 
 REPOSITORY = Path(__file__).parents[2]
 FILES = sorted((REPOSITORY / "config").glob("*.yaml"))
@@ -60,8 +61,17 @@ def test_the_committed_schema_is_what_the_models_print() -> None:
     jsonschema.Draft202012Validator.check_schema(json.loads(SCHEMA.read_text()))
 
 
-def test_the_readme_explains_every_key() -> None:
-    assert forms.as_table() in (REPOSITORY / "config/README.md").read_text()
+def test_the_committed_schema_of_the_sheet_is_what_its_columns_print() -> None:
+    committed = (REPOSITORY / "workflow/schemas/samples.schema.json").read_text()
+    assert committed == forms.as_sheet_schema()
+    jsonschema.Draft202012Validator.check_schema(json.loads(committed))
+
+
+def test_the_readme_explains_every_key_and_column() -> None:
+    readme = (REPOSITORY / "config/README.md").read_text()
+    assert forms.as_table() in readme
+    assert sheet.as_table() in readme
+    assert forms.with_tables(readme) == readme
 
 
 def test_the_printed_default_holds_the_defaults_of_the_models() -> None:
@@ -69,7 +79,7 @@ def test_the_printed_default_holds_the_defaults_of_the_models() -> None:
     needed = {
         "samples": printed["samples"],
         "genome": printed["genome"],
-        "motifs": {"file": printed["motifs"]["file"]},
+        "motifs": {key: printed["motifs"][key] for key in ("file", "families")},
         "benchmarks": {"tasks": printed["benchmarks"]["tasks"]},
     }
     assert config.validate(printed, "printed") == config.validate(needed, "needed")

@@ -28,8 +28,8 @@ def test_the_blacklist_is_optional(
     world: SimpleNamespace, run_cli: Callable[..., SimpleNamespace]
 ) -> None:
     arguments = world.arguments()
-    at = arguments.index("--blacklist")
-    assert run_cli(*arguments[:at], *arguments[at + 2 :]).code == 0
+    without = [text for text in arguments if not text.startswith("blacklist=")]
+    assert run_cli(*without).code == 0
     listed = pd.read_csv(world.out, sep="\t")["input"].tolist()
     assert listed == ["genome", "motifs", "one", "two"]
 
@@ -41,6 +41,25 @@ def test_a_held_out_stretch_shorter_than_a_region_is_refused(
     message = refused(*world.arguments())
     assert "chrA:3000-3099 is shorter than a region (100 bp)" in message
     assert "genome.split.test" in message
+
+
+def test_peaks_of_another_assembly_are_refused(
+    world: SimpleNamespace,
+    run_cli: Callable[..., SimpleNamespace],
+    refused: Callable[..., str],
+) -> None:
+    def name(assembly: str, genome: str) -> list[str]:
+        header = world.header.replace("\n", "\tassembly\n")
+        world.sheet.write_text(header + "\n".join(f"{row}\t{assembly}" for row in world.rows) + "\n")
+        return [genome if text == "tiny" else text for text in world.arguments()]
+
+    assert run_cli(*name("GRCh38", "hg38")).code == 0
+    assert run_cli(*name("hg19", "GRCh37")).code == 0
+    assert run_cli(*name("", "hg38")).code == 0
+    world.out.unlink()
+    message = refused(*name("hg19", "hg38"))
+    assert "peaks for 'one' are of hg19, the genome is hg38" in message
+    assert "samples.tsv line 2" in message
 
 
 def test_an_earlier_table_is_kept_when_an_input_is_refused(
@@ -64,7 +83,8 @@ def test_the_demo_passes(
     monkeypatch.chdir(repository)  # type: ignore[attr-defined]
     result = run_cli(
         *("preflight", "--genome", demo.fasta, "--samples", "config/demo_samples.tsv"),
-        *("--motifs", jaspar_file, "--blacklist", demo.blacklist),
+        *("--genome-name", "hg19", "--files", f"genome={demo.fasta}", f"motifs={jaspar_file}"),
+        f"blacklist={demo.blacklist}",
         *("--validation", "chr20:42000000-44000000", "--test", "chr20:44000000-50000000"),
         *("--width", 515),
         *("--out", f"{tmp_path}/preflight.tsv"),

@@ -13,22 +13,24 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from genebert.config import Peaks
 from genebert.corpus.write import write_part
 from genebert.genome import index_genome, read_lengths, split_segments
 from genebert.inputs.peaks import clean_sample, read_cleaned
 from genebert.inputs.sheet import Sample
+from genebert.inputs.source import Source
 from genebert.motifs.scan import scan_chunk
 from genebert.motifs.table import read_motif_table, write_motif_table
 from genebert.regions import write_regions
 from genebert.versions import STAGES
 
 GOLDEN = {
-    "reference": (1, "d286f7648daba921"),
+    "reference": (2, "92d010a6d531ac78"),
     "peaks": (1, "b0e23608832479c5"),
     "regions": (1, "df48740844771a01"),
-    "motifs": (1, "e1489150a4e8bd30"),
+    "motifs": (2, "22f12ceb84f9098e"),
     "scan": (1, "04fa6d4e2a13ccfb"),
-    "corpus": (1, "464637d8ca59d305"),
+    "corpus": (2, "3e6c73d047a287ac"),
 }
 
 MORE_MOTIFS = """\
@@ -92,24 +94,28 @@ def made(tmp_path_factory: pytest.TempPathFactory, few_motifs: Path) -> SimpleNa
     (folder / "b.bed").write_text("".join(f"c1\t{n * 151}\t{n * 151 + 99}\n" for n in range(25)))
     (folder / "blacklist.bed").write_text("c1\t1000\t1100\n")
     samples = [
-        Sample("a", "X", "ATAC-seq", "narrowPeak", str(folder / "a.narrowPeak"), "as_is", "here"),
-        Sample("b", "Y", "ATAC-seq", "bed", str(folder / "b.bed"), "as_is", "here"),
+        Sample(*row, Source(path, None, None), str(folder / path), "", "as_is", "here")
+        for *row, path in (
+            ("a", "X", "ATAC-seq", "narrowPeak", "a.narrowPeak"),
+            ("b", "Y", "ATAC-seq", "bed", "b.bed"),
+        )
     ]
     files = {sample.sample: folder / f"{sample.sample}.bed.gz" for sample in samples}
     for sample in samples:
-        clean_sample(sample, lengths, folder / "blacklist.bed", files[sample.sample])
+        out = files[sample.sample]
+        clean_sample(sample, lengths, ".+", folder / "blacklist.bed", None, Peaks(), out)
     segments = split_segments(lengths, ["c2:0-450"], ["c1:2500-4000"])
     write_regions(files, {"a": "X", "b": "Y"}, 101, segments, folder)
     (folder / "five.jaspar").write_text(few_motifs.read_text() + MORE_MOTIFS)
     table = folder / "motifs.parquet"
     background = [0.295, 0.205, 0.205, 0.295]
-    write_motif_table(folder / "five.jaspar", background, 1.0, 0.005, 0.02, table)
+    write_motif_table(folder / "five.jaspar", background, 1.0, 0.005, 0.02, "similarity", None, table)
     regions, hits = folder / "regions.parquet", folder / "hits.parquet"
     scan_chunk(genome, regions, read_motif_table(table), 0, 1, hits)
     (folder / "inputs.tsv").write_text("input\tpath\trecords\tsha256\n")
     part = folder / "part.parquet"
     access = folder / "accessibility.parquet"
-    write_part(genome, "g", regions, access, table, hits, folder / "inputs.tsv", 0, 1, part)
+    write_part(genome, "g", regions, access, table, hits, folder / "inputs.tsv", ["X", "Y"], 0, 1, part)
     cleaned = [read_cleaned(files[name]).astype(str).values.tolist() for name in files]
     return SimpleNamespace(
         reference=[genome.read_text(), Path(f"{genome}.fai").read_text()],

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from genebert.config import Model, Pretrain, RegionEncoder, SequenceEncoder, Variant
+from genebert.config import Model, Peaks, Pretrain, RegionEncoder, SequenceEncoder, Variant
 from genebert.corpus.write import write_manifest, write_part
 from genebert.genome import index_genome, read_lengths, split_segments
 from genebert.inputs.peaks import clean_sample
@@ -53,17 +53,20 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytest.
     lengths = read_lengths(f"{fasta}.fai")
     preflight(
         fasta,
+        "hg19",
+        {"genome": "resources/demo/genome.fa.gz", "motifs": str(motif_file), "blacklist": blacklist},
         "config/demo_samples.tsv",
-        motif_file,
-        blacklist,
-        VALIDATION,
-        TEST,
-        515,
-        folder / "preflight.tsv",
+        contigs=".+",
+        data="data",
+        validation=VALIDATION,
+        test=TEST,
+        width=515,
+        out=folder / "preflight.tsv",
     )
     samples = read_samples("config/demo_samples.tsv")
     for sample in samples:
-        clean_sample(sample, lengths, blacklist, folder / f"peaks/{sample.sample}.bed.gz")
+        out = folder / f"peaks/{sample.sample}.bed.gz"
+        clean_sample(sample, lengths, ".+", blacklist, None, Peaks(), out)
     write_regions(
         {s.sample: folder / f"peaks/{s.sample}.bed.gz" for s in samples},
         {s.sample: s.cell_type for s in samples},
@@ -72,7 +75,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytest.
         folder,
     )
     background = [0.295, 0.205, 0.205, 0.295]
-    write_motif_table(motif_file, background, 1.0, 1e-4, 1e-3, folder / "motifs.parquet")
+    write_motif_table(
+        motif_file, background, 1.0, 1e-4, 1e-3, "similarity", None, folder / "motifs.parquet"
+    )
     table = read_motif_table(folder / "motifs.parquet")
     scan_chunk(fasta, folder / "regions.parquet", table, 0, 1, folder / "hits.parquet")
     part = folder / "corpus/part-0000.parquet"

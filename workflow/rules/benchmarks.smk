@@ -14,7 +14,7 @@ rule task_promoter:
         fasta=GENOME,
         fai=f"{GENOME}.fai",
         preflight=f"{R}/reference/preflight.{{task}}.tsv",
-        tss=lambda wildcards: CONFIG.benchmarks.tasks[wildcards.task].tss,
+        tss=task_source,
         regions=f"{R}/regions/regions.parquet",
         accessibility=f"{R}/regions/accessibility.parquet",
         motifs=f"{R}/motifs/motifs.parquet",
@@ -27,15 +27,16 @@ rule task_promoter:
     conda:
         "../../envs/genebert.yaml"
     params:
-        settings=lambda wildcards: as_json(CONFIG.benchmarks.tasks[wildcards.task]),
+        settings=task_settings,
         held_out=HELD_OUT,
+        contigs=CONFIG.genome.contigs,
         columns=CONFIG.model.columns,
         version=STAGES["promoter"],
     message:
         "Building the examples of task {wildcards.task}"
     shell:
         "python -m genebert task-promoter --name {wildcards.task} --settings {params.settings:q}"
-        " --genome {input.fasta:q} {params.held_out} --regions {input.regions:q}"
+        " --tss {input.tss:q} --genome {input.fasta:q} --contigs {params.contigs:q} {params.held_out} --regions {input.regions:q}"
         " --accessibility {input.accessibility:q} --motifs {input.motifs:q}"
         " --columns {params.columns} --out {output:q} 2> {log:q}"
 

@@ -1,6 +1,7 @@
 # What the rules share: the validated configuration, the samples, and paths made of both.
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ sys.path.insert(0, PROJECT)
 from genebert import config as configuration
 from genebert.errors import GenebertError
 from genebert.inputs.sheet import read_samples
+from genebert.inputs.source import parse_source
 from genebert.versions import STAGES
 
 # Rules call `python -m genebert`: the interpreter that runs Snakemake, unless `--sdm conda` puts the
@@ -34,10 +36,27 @@ def or_explain(function, *arguments):
 CONFIG = or_explain(
     configuration.validate, config, ", ".join(map(str, workflow.configfiles))
 )
-SAMPLES = {sample.sample: sample for sample in or_explain(read_samples, CONFIG.samples)}
 R = CONFIG.results_dir.rstrip("/")
+DATA = CONFIG.downloads.folder.rstrip("/")
+SAMPLES = {
+    sample.sample: sample for sample in or_explain(read_samples, CONFIG.samples, DATA)
+}
+# Every input file: as the configuration names it, and where it lies.
+SOURCES = CONFIG.sources()
+PATHS = {key: parse_source(text).path(DATA) for key, text in SOURCES.items()}
+# What is fetched, by the file's place below DATA.
+FETCHED = {
+    source.path(DATA).removeprefix(f"{DATA}/"): source
+    for source in [
+        *map(parse_source, SOURCES.values()),
+        *(sample.source for sample in SAMPLES.values()),
+    ]
+    if source.url
+}
 GENOME = f"{R}/reference/genome.fa"
 CHUNKS = [f"{chunk:04d}" for chunk in range(CONFIG.motifs.chunks)]
+# How files are fetched affects no result: not a parameter, so that a change reruns nothing.
+os.environ.update(GENEBERT_DOWNLOADS=CONFIG.downloads.model_dump_json())
 HELD_OUT = shlex.join(
     [
         "--validation",
@@ -49,6 +68,7 @@ HELD_OUT = shlex.join(
 
 
 wildcard_constraints:
+    place="|".join(map(re.escape, FETCHED)) or "(?!)",
     sample="[A-Za-z0-9_.-]+",
     chunk=r"\d{4}",
     variant="[A-Za-z0-9_]+",
@@ -62,14 +82,37 @@ def as_json(section, **more):
     return json.dumps({**section.model_dump(), **more}, sort_keys=True)
 
 
+def task_source(wildcards):
+    """Return where the intervals of a task lie."""
+    return PATHS[f"benchmarks.tasks.{wildcards.task}.tss"]
+
+
+def task_settings(wildcards):
+    """Return the settings of a task, without the checksum of its file: a new pin rebuilds nothing."""
+    task = CONFIG.benchmarks.tasks[wildcards.task]
+    return as_json(task, tss=parse_source(task.tss).text)
+
+
 def option(flag, value):
     """Return ``flag value``, or nothing where there is no value."""
     return "" if value is None else shlex.join([flag, value])
 
 
-def existing(path):
-    """Return the path as a list of inputs, empty where there is none."""
-    return [] if path is None else [path]
+def existing(key):
+    """Return where the input of a key lies as a list, empty where there is none."""
+    return [PATHS[key]] if key in PATHS else []
+
+
+def stop_if_missing_offline():
+    """Name what is missing before any job runs where nothing may be fetched."""
+    missing = [place for place in FETCHED if not Path(DATA, place).exists()]
+    if CONFIG.downloads.offline and missing:
+        lines = [f"  {DATA}/{place}  from {FETCHED[place].url}" for place in missing]
+        raise WorkflowError(
+            f"{len(missing)} input files are missing and downloads.offline is true:\n"
+            + "\n".join(lines)
+            + "\nfix: put them there, or set `downloads.offline: false` where there is a network"
+        )
 
 
 def pretrain_settings(wildcards):
@@ -93,3 +136,6 @@ def weights_of(wildcards):
         return []
     variant = wildcards.model.rpartition(".")[0]
     return f"{R}/pretrain/{variant}/seed{wildcards.seed}/model/model.safetensors"
+
+
+stop_if_missing_offline()

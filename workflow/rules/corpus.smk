@@ -4,7 +4,8 @@
 rule motifs:
     input:
         preflight=f"{R}/reference/preflight.tsv",
-        motifs=CONFIG.motifs.file,
+        motifs=PATHS["motifs.file"],
+        families=existing("motifs.families"),
     output:
         f"{R}/motifs/motifs.parquet",
     log:
@@ -18,13 +19,16 @@ rule motifs:
         pseudocount=CONFIG.motifs.pseudocount,
         p_value=CONFIG.motifs.p_value,
         max_realised_p=CONFIG.motifs.max_realised_p,
+        order=CONFIG.motifs.order,
+        families=option("--families", PATHS.get("motifs.families")),
         version=STAGES["motifs"],
     message:
         "Ordering motifs and finding their thresholds"
     shell:
         "python -m genebert motifs --file {input.motifs:q} --background {params.background}"
         " --pseudocount {params.pseudocount} --p-value {params.p_value}"
-        " --max-realised-p {params.max_realised_p} --out {output:q} 2> {log:q}"
+        " --max-realised-p {params.max_realised_p} --order {params.order} {params.families}"
+        " --out {output:q} 2> {log:q}"
 
 
 rule scan_motifs:
@@ -48,7 +52,7 @@ rule scan_motifs:
     message:
         "Scanning chunk {wildcards.chunk} of the regions for motifs"
     shell:
-        "python -m genebert scan --genome {input.fasta:q} --regions {input.regions:q}"
+        "python -m genebert scan-chunk --genome {input.fasta:q} --regions {input.regions:q}"
         " --motifs {input.motifs:q} --chunk {params.chunk} --chunks {params.chunks}"
         " --out {output:q} 2> {log:q}"
 
@@ -72,13 +76,17 @@ rule corpus:
         "../../envs/genebert.yaml"
     params:
         genome=CONFIG.genome.name,
+        sheet=CONFIG.samples,
+        data=DATA,
+        cell_types=sorted({sample.cell_type for sample in SAMPLES.values()}),
         chunk=lambda wildcards: int(wildcards.chunk),
         chunks=len(CHUNKS),
         version=STAGES["corpus"],
     message:
         "Writing part {wildcards.chunk} of the corpus"
     shell:
-        "python -m genebert corpus --genome {input.fasta:q} --genome-name {params.genome:q}"
+        "python -m genebert corpus write --genome {input.fasta:q} --genome-name {params.genome:q}"
+        " --samples {params.sheet:q} --data {params.data:q}"
         " --regions {input.regions:q} --accessibility {input.accessibility:q}"
         " --motifs {input.motifs:q} --hits {input.hits:q} --inputs {input.checksums:q}"
         " --chunk {params.chunk} --chunks {params.chunks} --out {output:q} 2> {log:q}"
@@ -98,4 +106,4 @@ rule manifest:
     message:
         "Checking the parts of the corpus against each other"
     shell:
-        "python -m genebert manifest --parts {input:q} --out {output:q} 2> {log:q}"
+        "python -m genebert corpus manifest --parts {input:q} --out {output:q} 2> {log:q}"

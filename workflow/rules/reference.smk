@@ -1,9 +1,78 @@
-# The genome, and every input against it.
+# Input files, the genome, and every input against it.
+
+# As the configuration names them; `inputs` are those that decide what is in the corpus.
+INPUT_FILES = {
+    name: SOURCES[key]
+    for name, key in {
+        "genome": "genome.fasta",
+        "motifs": "motifs.file",
+        "families": "motifs.families",
+        "blacklist": "genome.blacklist",
+        "mappable": "peaks.mappable",
+    }.items()
+    if key in SOURCES
+}
+
+
+# A limit that all downloads share; `--resources connections=N` sets another.
+if "connections" not in workflow.global_resources:
+    workflow.register_resource("connections", CONFIG.downloads.connections)
+
+
+localrules:
+    download,
+
+
+rule download:
+    output:
+        f"{DATA}/{{place}}",
+    log:
+        f"{R}/logs/download/{{place}}.log",
+    conda:
+        "../../envs/genebert.yaml"
+    resources:
+        connections=1,
+        # No parameter: pinning a file that is there verifies it (rule checksums), it fetches nothing.
+        pin=lambda wildcards: option("--checksum", FETCHED[wildcards.place].checksum),
+    params:
+        url=lambda wildcards: FETCHED[wildcards.place].url,
+        version=STAGES["download"],
+    message:
+        "Fetching {params.url}"
+    shell:
+        "python -m genebert download --source {params.url:q} {resources.pin}"
+        ' --settings "$GENEBERT_DOWNLOADS" --out {output:q} 2> {log:q}'
+
+
+# Of its own, and before anything else: a pin added later verifies files, it reruns nothing.
+rule checksums:
+    input:
+        list(PATHS.values()),
+        [sample.path for sample in SAMPLES.values()],
+    output:
+        f"{R}/reference/checksums.tsv",
+    log:
+        f"{R}/logs/checksums.log",
+    priority: 100
+    conda:
+        "../../envs/genebert.yaml"
+    params:
+        files=[f"{key}={text}" for key, text in SOURCES.items()],
+        sheet=CONFIG.samples,
+        pins=[sample.source.checksum for sample in SAMPLES.values()],
+        data=DATA,
+        lock=CONFIG.downloads.lock,
+        version=STAGES["reference"],
+    message:
+        "Comparing input files with their pinned checksums"
+    shell:
+        "python -m genebert checksums --files {params.files:q} --samples {params.sheet:q}"
+        " --data {params.data:q} --lock {params.lock:q} --out {output:q} 2> {log:q}"
 
 
 rule index_genome:
     input:
-        CONFIG.genome.fasta,
+        PATHS["genome.fasta"],
     output:
         fasta=GENOME,
         fai=f"{GENOME}.fai",
@@ -14,11 +83,13 @@ rule index_genome:
     conda:
         "../../envs/genebert.yaml"
     params:
+        contigs=CONFIG.genome.contigs,
         version=STAGES["reference"],
     message:
         "Copying and indexing the genome"
     shell:
-        "python -m genebert index-genome --fasta {input:q} --out {output.fasta:q} 2> {log:q}"
+        "python -m genebert index-genome --fasta {input:q} --contigs {params.contigs:q}"
+        " --out {output.fasta:q} 2> {log:q}"
 
 
 rule preflight:
@@ -26,8 +97,11 @@ rule preflight:
         fasta=GENOME,
         fai=f"{GENOME}.fai",
         peaks=[sample.path for sample in SAMPLES.values()],
-        motifs=CONFIG.motifs.file,
-        blacklist=existing(CONFIG.genome.blacklist),
+        motifs=PATHS["motifs.file"],
+        families=existing("motifs.families"),
+        blacklist=existing("genome.blacklist"),
+        mappable=existing("peaks.mappable"),
+        raw=PATHS["genome.fasta"],
     output:
         f"{R}/reference/preflight.tsv",
     log:
@@ -37,21 +111,28 @@ rule preflight:
     conda:
         "../../envs/genebert.yaml"
     params:
+        name=CONFIG.genome.name,
+        # Without their pins: see rule checksums.
+        files=[
+            f"{name}={parse_source(text).text}" for name, text in INPUT_FILES.items()
+        ],
         sheet=CONFIG.samples,
         # The rows, not the file: a comment in the sheet reruns nothing.
         rows=[
-            [s.sample, s.cell_type, s.format, s.path, s.contig_style]
+            [s.sample, s.cell_type, s.format, s.path, s.assembly, s.contig_style]
             for s in SAMPLES.values()
         ],
-        blacklist=option("--blacklist", CONFIG.genome.blacklist),
+        data=DATA,
+        contigs=CONFIG.genome.contigs,
         held_out=HELD_OUT,
         width=CONFIG.regions.width,
         version=STAGES["reference"],
     message:
         "Checking every input of the corpus against the genome"
     shell:
-        "python -m genebert preflight --genome {input.fasta:q} --samples {params.sheet:q}"
-        " --motifs {input.motifs:q} {params.blacklist} {params.held_out} --width {params.width}"
+        "python -m genebert preflight --genome {input.fasta:q} --genome-name {params.name:q}"
+        " --files {params.files:q} --samples {params.sheet:q} --data {params.data:q}"
+        " --contigs {params.contigs:q} {params.held_out} --width {params.width}"
         " --out {output:q} 2> {log:q}"
 
 
@@ -60,7 +141,7 @@ rule preflight_task:
     input:
         fasta=GENOME,
         fai=f"{GENOME}.fai",
-        bed=lambda wildcards: CONFIG.benchmarks.tasks[wildcards.task].tss,
+        intervals=task_source,
     output:
         f"{R}/reference/preflight.{{task}}.tsv",
     log:
@@ -71,9 +152,15 @@ rule preflight_task:
         "../../envs/genebert.yaml"
     params:
         style=lambda wildcards: CONFIG.benchmarks.tasks[wildcards.task].contig_style,
+        source=lambda wildcards: parse_source(
+            CONFIG.benchmarks.tasks[wildcards.task].tss
+        ).text,
+        data=DATA,
+        contigs=CONFIG.genome.contigs,
         version=STAGES["reference"],
     message:
         "Checking the intervals of task {wildcards.task} against the genome"
     shell:
         "python -m genebert preflight-task --genome {input.fasta:q} --name {wildcards.task}"
-        " --bed {input.bed:q} --contig-style {params.style} --out {output:q} 2> {log:q}"
+        " --source {params.source:q} --data {params.data:q} --contig-style {params.style}"
+        " --contigs {params.contigs:q} --out {output:q} 2> {log:q}"

@@ -7,7 +7,8 @@ rule peaks:
         fasta=GENOME,
         fai=f"{GENOME}.fai",
         raw=lambda wildcards: SAMPLES[wildcards.sample].path,
-        blacklist=existing(CONFIG.genome.blacklist),
+        blacklist=existing("genome.blacklist"),
+        mappable=existing("peaks.mappable"),
     output:
         f"{R}/peaks/{{sample}}.bed.gz",
     log:
@@ -22,13 +23,19 @@ rule peaks:
             SAMPLES[wildcards.sample].contig_style,
         ],
         sheet=CONFIG.samples,
-        blacklist=option("--blacklist", CONFIG.genome.blacklist),
+        data=DATA,
+        contigs=CONFIG.genome.contigs,
+        blacklist=option("--blacklist", PATHS.get("genome.blacklist")),
+        mappable=option("--mappable", PATHS.get("peaks.mappable")),
+        settings=as_json(CONFIG.peaks),
         version=STAGES["peaks"],
     message:
         "Cleaning the peaks of {wildcards.sample}"
     shell:
         "python -m genebert peaks --sample {wildcards.sample} --samples {params.sheet:q}"
-        " --genome {input.fasta:q} {params.blacklist} --out {output:q} 2> {log:q}"
+        " --data {params.data:q} --genome {input.fasta:q} --contigs {params.contigs:q}"
+        " {params.blacklist} {params.mappable} --settings {params.settings:q}"
+        " --out {output:q} 2> {log:q}"
 
 
 rule regions:
@@ -48,6 +55,7 @@ rule regions:
         "../../envs/genebert.yaml"
     params:
         sheet=CONFIG.samples,
+        data=DATA,
         peaks=lambda wildcards, input: Path(input.peaks[0]).parent,
         out=lambda wildcards, output: Path(output.regions).parent,
         cell_types={name: sample.cell_type for name, sample in SAMPLES.items()},
@@ -57,5 +65,5 @@ rule regions:
     message:
         "Joining the peaks of all samples into one catalogue of regions"
     shell:
-        "python -m genebert regions --samples {params.sheet:q} --peaks {params.peaks:q}"
+        "python -m genebert regions --samples {params.sheet:q} --data {params.data:q} --peaks {params.peaks:q}"
         " --genome {input.fasta:q} {params.held_out} --width {params.width} --out {params.out:q} 2> {log:q}"

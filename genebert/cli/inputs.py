@@ -1,0 +1,261 @@
+"""Sub-commands from the configuration to the catalogue of regions."""
+
+# ruff: noqa: PLC0415
+import argparse
+import sys
+from pathlib import Path
+
+from genebert import config
+from genebert.cli.options import (
+    CONTIGS,
+    GENOME,
+    HELD_OUT,
+    OUT,
+    SAMPLES,
+    SETTINGS,
+    WIDTH,
+    Stages,
+    needed,
+    optional,
+    section,
+    segments,
+)
+from genebert.errors import GenebertError
+
+
+def _config(options: argparse.Namespace) -> str:
+    from genebert.config import forms
+
+    options.stream = sys.stdout
+    makers = {"yaml": forms.as_yaml, "schema": forms.as_schema, "table": forms.as_table}
+    if options.form == "check":
+        config.load(options.file)
+        return f"{options.file} is valid"
+    return makers[options.form]().rstrip("\n")
+
+
+def _encode_sheet(options: argparse.Namespace) -> str:
+    from genebert.inputs.encode import write_sheet
+
+    return write_sheet(
+        portal=options.portal,
+        assay=options.assay,
+        assembly=options.assembly,
+        output_type=options.output_type,
+        biosamples=options.biosamples,
+        min_views=options.min_views,
+        without=options.without,
+        out=options.out,
+    )
+
+
+def _download(options: argparse.Namespace) -> str:
+    from genebert.inputs.download import fetch
+    from genebert.inputs.source import parse_source
+
+    settings = section(config.Downloads, options.settings)
+    source = parse_source(options.source, options.checksum or "")
+    if source.url is None:
+        raise GenebertError(f"'{options.source}' is no URL", "name what is to be fetched")
+    return fetch(source.url, source.checksum, options.out, settings)
+
+
+def _checksums(options: argparse.Namespace) -> str:
+    from genebert.inputs.checksums import write_checksums
+
+    return write_checksums(
+        dict(_named(text) for text in options.files),
+        options.samples,
+        options.data,
+        options.lock,
+        options.out,
+    )
+
+
+def _index_genome(options: argparse.Namespace) -> str:
+    from genebert.genome import index_genome, read_lengths
+
+    index_genome(options.fasta, options.out, options.contigs)
+    lengths = read_lengths(f"{options.out}.fai")
+    return f"{len(lengths)} contigs, {sum(lengths.values())} bp"
+
+
+def _preflight(options: argparse.Namespace) -> str:
+    from genebert.preflight import preflight
+
+    return preflight(
+        fasta=options.genome,
+        genome_name=options.genome_name,
+        files=dict(_named(text) for text in options.files),
+        samples=options.samples,
+        contigs=options.contigs,
+        data=options.data,
+        validation=options.validation,
+        test=options.test,
+        width=options.width,
+        out=options.out,
+    )
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, equals, source = text.partition("=")
+    if not equals:
+        raise GenebertError(f"--files '{text}' names no input", "write genome=…, motifs=…, blacklist=…")
+    return name, source
+
+
+def _preflight_task(options: argparse.Namespace) -> str:
+    from genebert.preflight import preflight_task
+
+    return preflight_task(
+        fasta=options.genome,
+        name=options.name,
+        source=options.source,
+        contig_style=options.contig_style,
+        contigs=options.contigs,
+        data=options.data,
+        out=options.out,
+    )
+
+
+def _peaks(options: argparse.Namespace) -> str:
+    from genebert.genome import read_lengths
+    from genebert.inputs.peaks import clean_sample
+    from genebert.inputs.sheet import find_sample
+
+    return clean_sample(
+        find_sample(options.samples, options.sample, options.data),
+        read_lengths(f"{options.genome}.fai"),
+        options.contigs,
+        options.blacklist,
+        options.mappable,
+        section(config.Peaks, options.settings),
+        options.out,
+    )
+
+
+def _regions(options: argparse.Namespace) -> str:
+    from genebert.inputs.sheet import read_samples
+    from genebert.regions import write_regions
+
+    samples = read_samples(options.samples, options.data)
+    return write_regions(
+        files={s.sample: Path(options.peaks) / f"{s.sample}.bed.gz" for s in samples},
+        cell_type_of={s.sample: s.cell_type for s in samples},
+        width=options.width,
+        segments=segments(options),
+        out=options.out,
+    )
+
+
+_FILES = {
+    "--files": needed("NAME=SOURCE: genome, motifs, …, as the configuration names them", nargs="+")
+}
+_DATA = {"--data": SAMPLES["--data"]}
+
+STAGES: Stages = {
+    "config": (
+        _config,
+        "print the default configuration, its JSON schema or its table; or check a file",
+        {
+            "form": {"choices": ["yaml", "schema", "table", "check"], "help": "what to do"},
+            "file": {"nargs": "?", "default": "config/config.yaml", "help": "file to check"},
+        },
+    ),
+    "encode-sheet": (
+        _encode_sheet,
+        "ask the ENCODE portal for peak files and write a sheet of samples with their checksums",
+        {
+            "--assay": optional("assay title", "ATAC-seq"),
+            "--assembly": optional("assembly", "GRCh38"),
+            "--output-type": optional("output type of the files", "IDR thresholded peaks"),
+            "--biosamples": optional("biosample terms, such as K562; all if left out", nargs="+"),
+            "--min-views": optional("stop once so many views are expected; all if left out", type=int),
+            "--without": {"nargs": "*", "default": [], "help": "accessions of files to pass over"},
+            "--portal": optional(
+                "address of the portal or of its mirror", "https://www.encodeproject.org"
+            ),
+            **OUT,
+        },
+    ),
+    "download": (
+        _download,
+        "fetch one file: resumed, retried, its checksum verified before it has its name",
+        {
+            "--source": needed("address or ENCODE accession"),
+            "--checksum": optional("md5:… or sha256:… that the file must have"),
+            **SETTINGS,
+            **OUT,
+        },
+    ),
+    "checksums": (
+        _checksums,
+        "compare every input file with the checksum that is pinned for it",
+        {
+            **_FILES,
+            **SAMPLES,
+            "--lock": optional("checksums of unpinned downloads", "config/downloads.lock.tsv"),
+            **OUT,
+        },
+    ),
+    "index-genome": (
+        _index_genome,
+        "copy a FASTA, gzip or not, and index it",
+        {"--fasta": needed("FASTA"), **CONTIGS, **OUT},
+    ),
+    "preflight": (
+        _preflight,
+        "check every input of the corpus against the genome before any work starts",
+        {
+            **GENOME,
+            "--genome-name": needed("assembly name"),
+            "--files": needed(
+                "genome=SOURCE motifs=SOURCE and, if used, blacklist, mappable", nargs="+"
+            ),
+            **SAMPLES,
+            **CONTIGS,
+            **HELD_OUT,
+            **WIDTH,
+            **OUT,
+        },
+    ),
+    "preflight-task": (
+        _preflight_task,
+        "check the intervals of a task against the genome",
+        {
+            **GENOME,
+            "--name": needed("name of the task"),
+            "--source": needed("BED6 or GTF of the task, as the configuration names it"),
+            "--contig-style": needed("as_is, ucsc or ensembl", choices=["as_is", "ucsc", "ensembl"]),
+            **_DATA,
+            **CONTIGS,
+            **OUT,
+        },
+    ),
+    "peaks": (
+        _peaks,
+        "clean the peaks of one sample: checked, filtered, sorted, each place once",
+        {
+            "--sample": needed("name in the sheet"),
+            **SAMPLES,
+            **GENOME,
+            **CONTIGS,
+            "--blacklist": optional("BED of places to drop peaks at"),
+            "--mappable": optional("BED of places to which reads map uniquely"),
+            "--settings": optional("section `peaks` of the configuration as JSON", "{}"),
+            **OUT,
+        },
+    ),
+    "regions": (
+        _regions,
+        "join the peaks of all samples into one catalogue of regions",
+        {
+            **SAMPLES,
+            "--peaks": needed("folder of cleaned peaks"),
+            **GENOME,
+            **HELD_OUT,
+            **WIDTH,
+            "--out": needed("folder to write to"),
+        },
+    ),
+}

@@ -1,0 +1,67 @@
+"""Options that several sub-commands share, and how their values are read."""
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from genebert import config
+from genebert.errors import GenebertError
+
+Stage = Callable[[argparse.Namespace], str]
+Options = dict[str, dict[str, Any]]
+Stages = dict[str, tuple[Stage, str, Options]]
+S = TypeVar("S", bound=config.Section)
+
+
+def needed(explanation: str, **more: Any) -> dict[str, Any]:
+    """Return an option that must be given."""
+    return {"required": True, "help": explanation, **more}
+
+
+def optional(explanation: str, default: Any = None, **more: Any) -> dict[str, Any]:
+    """Return an option that may be left out; its default is shown."""
+    shown = "" if default is None else f" (default: {default})"
+    return {"default": default, "help": explanation + shown, **more}
+
+
+def section(model: type[S], text: str) -> S:
+    """Read a section of the configuration from JSON."""
+    try:
+        raw = json.loads(text)
+    except ValueError as error:
+        raise GenebertError(f"--settings is no JSON: {error}", "give one JSON object") from None
+    return config.parse_section(model, raw, "--settings")
+
+
+def segments(options: argparse.Namespace) -> Any:
+    """Return the stretches of the genome with their splits."""
+    from genebert.genome import read_lengths, split_segments  # noqa: PLC0415
+
+    lengths = read_lengths(f"{options.genome}.fai")
+    return split_segments(lengths, options.validation, options.test)
+
+
+OUT: Options = {"--out": needed("file to write")}
+GENOME: Options = {"--genome": needed("FASTA made by index-genome; its .fai lies beside it")}
+SAMPLES: Options = {
+    "--samples": needed("sheet of samples"),
+    "--data": optional("folder of fetched files", "data"),
+}
+CONTIGS: Options = {"--contigs": optional("regular expression of the contigs in use", ".+")}
+HELD_OUT: Options = {
+    "--validation": needed("contigs or intervals (chrom:start-end)", nargs="+"),
+    "--test": needed("contigs or intervals (chrom:start-end)", nargs="+"),
+}
+WIDTH: Options = {"--width": needed("width of a region in bp", type=int)}
+MOTIFS: Options = {"--motifs": needed("table made by `motifs`")}
+REGIONS: Options = {"--regions": needed("regions.parquet")}
+ACCESSIBILITY: Options = {"--accessibility": needed("accessibility.parquet")}
+CHUNK: Options = {
+    "--chunk": needed("which chunk, from 0", type=int),
+    "--chunks": needed("of how many", type=int),
+}
+CORPUS: Options = {"--corpus": needed("folder of the corpus")}
+SEED: Options = {"--seed": needed("seed", type=int)}
+BLOCK: Options = {"--block-bp": needed("bp of a bootstrap block", type=int)}
+SETTINGS: Options = {"--settings": needed("section of the configuration as JSON")}
