@@ -10,7 +10,7 @@ PYTEST ?=
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint format lock forms clean
+.PHONY: demo test perf lint format lock forms clean
 
 demo: $(INSTALLED)
 	@$(VENV)/bin/snakemake --cores $(CORES) --configfile config/demo.yaml
@@ -25,6 +25,11 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	@$(VENV)/bin/ruff check --fix -q genebert tests resources; $(VENV)/bin/ruff format -q genebert tests resources
 	@$(VENV)/bin/snakefmt workflow
+
+# What the README's figures of speed and size come from: a line of JSON a script, minutes each. Wants a quiet
+# machine; lightmotif and memelite, which the scan is compared with, come with `pip install -e .[perf]`.
+perf: $(INSTALLED)
+	@for script in tests/perf/*.py; do $(VENV)/bin/python $$script || exit 1; done
 
 # The committed forms of the configuration, from genebert/config/.
 forms: $(INSTALLED)

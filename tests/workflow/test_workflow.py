@@ -110,6 +110,18 @@ def test_dry_run_of_the_demo_is_quick_and_imports_no_torch() -> None:
     assert seconds < 5
 
 
+def test_dry_run_of_200_samples_takes_seconds() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests/perf/dry_run.py", "--samples", "200"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    line = json.loads(done.stdout)
+    assert line["jobs"] > 2 * 200
+    assert line["seconds"] < 15
+
+
 def test_default_configuration_does_not_shine_through_a_chosen_one(project: Path) -> None:
     (project / "config/config.yaml").write_text((ROOT / "config/config.yaml").read_text())
     raw = yaml.safe_load((project / "config/small.yaml").read_text())
@@ -124,7 +136,7 @@ def test_default_configuration_does_not_shine_through_a_chosen_one(project: Path
 
 def test_default_configuration_is_used_when_none_is_chosen() -> None:
     done = snakemake("-n", check=False)
-    assert "data/hg38.fa.gz" in done.stdout + done.stderr
+    assert "data/hgdownload.soe.ucsc.edu/goldenPath/hg38/bigZips/hg38.fa.gz" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
@@ -161,7 +173,7 @@ def test_bad_input_stops_at_preflight_with_its_line_shown(project: Path) -> None
     peaks = project / "config/bad.bed"
     peaks.write_text("chr20\t1000000\t1000200\nchr20\t63025000\t63025600\n")
     (project / "config/bad.tsv").write_text(
-        f"sample\tcell_type\tassay\tformat\tpath\nbad\tx\tATAC-seq\tbed\t{peaks.relative_to(project)}\n"
+        f"sample\tcell_type\tassay\tformat\tsource\nbad\tx\tATAC-seq\tbed\t{peaks.relative_to(project)}\n"
     )
     raw = yaml.safe_load((project / "config/small.yaml").read_text())
     raw |= {"results_dir": "results/bad", "samples": "config/bad.tsv"}
@@ -180,6 +192,7 @@ def test_bad_input_stops_at_preflight_with_its_line_shown(project: Path) -> None
 def test_every_stage_writes_what_the_design_says(finished: Path) -> None:
     results = finished / "results/small"
     for path in (
+        "reference/checksums.tsv",
         "reference/preflight.tsv",
         "reference/preflight.promoter.tsv",
         "peaks/CD4_day2.bed.gz",
@@ -296,7 +309,8 @@ def test_a_changed_tss_file_reruns_its_task_only(finished: Path) -> None:
     tss.unlink()
     tss.symlink_to(ROOT / "resources/demo/tss.bed.gz")
     assert set(counts) == {
-        *("preflight_task", "task_promoter", "benchmark", "summary", "report", "all", "total")
+        *("checksums", "preflight_task", "task_promoter", "benchmark", "summary", "report"),
+        *("all", "total"),
     }
 
 
