@@ -104,8 +104,8 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
             ) from None
 
 
-def read_blocks(path: str | Path, size: int = 1 << 24) -> Iterator[bytes]:
-    """Yield the bytes of a file, gzip or not, in blocks of about ``size`` bytes that end with a line.
+def read_blocks(path: str | Path, size: int = 1 << 22) -> Iterator[bytes]:
+    """Yield the bytes of a file, gzip or not, in blocks of at most ``size`` bytes, cut anywhere.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def read_blocks(path: str | Path, size: int = 1 << 24) -> Iterator[bytes]:
     """
     with _open_bytes(path) as binary:
         while block := binary.read(size):
-            yield block + binary.readline()
+            yield block
 
 
 def sha256(path: str | Path) -> str:

@@ -16,6 +16,7 @@ from genebert.files import complete_or_absent, read_blocks, read_lines
 
 SPLITS = ("train", "validation", "test")
 _LINE = 60
+_LONGEST_HEADER = 1 << 20
 _CODES = b"ACGTURYSWKMBDHVNacgturyswkmbdhvn"
 _COMPLEMENT = str.maketrans("ACGTNacgtn", "TGCANtgcan")
 
@@ -156,22 +157,47 @@ def _pieces(source: str | Path) -> Iterator[tuple[str, bytes]]:
     """Yield (contig, header line), then (contig, bases) in blocks, for every contig of a FASTA."""
     names: set[str] = set()
     name, number = "", 1
-    for block in read_blocks(source):
-        text = block.replace(b"\r\n", b"\n")
-        begin = 0
+    for header, piece in _cut(source):
+        if header:
+            name = _contig_name(piece, names, f"{source} line {number}")
+            names.add(name)
+            yield name, piece.rstrip(b"\n")
+        elif bases := piece.translate(None, b"\n"):
+            _check_bases(piece, name, source, number)
+            yield name, bases
+        number += piece.count(b"\n")
+
+
+def _cut(source: str | Path) -> Iterator[tuple[bool, bytes]]:
+    """Yield (True, a whole header line) and (False, sequence, cut anywhere), with line feeds only.
+
+    A contig may be one line: no more of it than a block is held.
+    """
+    rest, within_line = b"", False
+    for block in itertools.chain(read_blocks(source), [b""]):
+        text = (rest + block).replace(b"\r\n", b"\n")
+        rest, begin = b"", 0
         while begin < len(text):
-            header = text.startswith(b">", begin)
-            end = text.find(b"\n" if header else b"\n>", begin) + 1 or len(text)
-            piece = text[begin:end]
-            if header:
-                name = _contig_name(piece, names, f"{source} line {number}")
-                names.add(name)
-                yield name, piece.rstrip(b"\n")
-            elif bases := piece.translate(None, b"\n"):
-                _check_bases(piece, name, source, number)
-                yield name, bases
-            number += piece.count(b"\n")
+            header = not within_line and text.startswith(b">", begin)
+            end = text.find(b"\n" if header else b"\n>", begin) + 1
+            if not end and block:
+                # A header waits for its end, a carriage return for what follows.
+                end = begin if header else len(text) - text.endswith(b"\r")
+                text, rest = text[:end], text[end:]
+                _check_header_length(rest, source)
+            end = end or len(text)
+            if piece := text[begin:end]:
+                yield header, piece
+                within_line = not piece.endswith(b"\n")
             begin = end
+
+
+def _check_header_length(header: bytes, source: str | Path) -> None:
+    if len(header) > _LONGEST_HEADER:
+        raise GenebertError(
+            f"line '{header[:30].decode(errors='replace')} …' of {source} has no end",
+            "give a FASTA whose lines end with a line feed (`dos2unix -c mac`)",
+        )
 
 
 def _contig_name(header: bytes, names: Collection[str], where: str) -> str:

@@ -1,4 +1,4 @@
-"""Every input against the genome, before any work starts."""
+"""Every input against the genome and its checksum, before any work starts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,14 +8,14 @@ from genebert.files import open_text_for_writing, sha256
 from genebert.genome import read_lengths, split_segments
 from genebert.inputs.annotation import is_gtf
 from genebert.inputs.bed import read_blacklist, read_task_intervals
-from genebert.inputs.peaks import read_peaks
+from genebert.inputs.checksums import check_pinned
+from genebert.inputs.locksheet import read_lock
+from genebert.inputs.peaks import need_bedtools, read_peaks
 from genebert.inputs.sheet import Sample, read_samples
-from genebert.inputs.source import Source, parse_source
+from genebert.inputs.source import Source, canonical, source_of
 from genebert.motifs.read import read_families, read_motifs
 
 Row = tuple[str, Source, str, int]
-# Two names of one assembly.
-_SYNONYMS = {"hg38": "grch38", "hg19": "grch37", "mm10": "grcm38", "mm39": "grcm39"}
 
 
 def preflight(
@@ -25,6 +25,7 @@ def preflight(
     samples: str | Path,
     contigs: str,
     data: str,
+    lock: str | Path,
     validation: Sequence[str],
     test: Sequence[str],
     width: int,
@@ -42,8 +43,8 @@ def preflight(
         The sheet.
     contigs
         Regular expression of the contigs in use.
-    data
-        Folder of fetched files.
+    data, lock
+        Folder of fetched files and the table of their checksums.
     validation, test
         The held-out contigs or intervals.
     width
@@ -65,12 +66,17 @@ def preflight(
         "blacklist": lambda path: len(read_blacklist(path, lengths, contigs)),
         "mappable": lambda path: len(read_blacklist(path, lengths, contigs, "peaks.mappable")),
     }
+    if "blacklist" in files or "mappable" in files:
+        need_bedtools()
+    locked = read_lock(lock)
     rows: list[Row] = []
     for name, text in files.items():
-        source = parse_source(text)
+        source = source_of(text, name)
+        check_pinned(source, source.path(data), locked, name)
         rows.append((name, source, source.path(data), readers[name](source.path(data))))
     for sample in read_samples(samples, data):
         _check_assembly(sample, genome_name)
+        check_pinned(sample.source, sample.path, locked, sample.where)
         records = len(read_peaks(sample, lengths, contigs))
         rows.append((sample.sample, sample.source, sample.path, records))
     _write(rows, out)
@@ -84,6 +90,7 @@ def preflight_task(
     contig_style: str,
     contigs: str,
     data: str,
+    lock: str | Path,
     out: str | Path,
 ) -> str:
     """Read the intervals of a task once, in full, and write what was found as a table.
@@ -98,8 +105,8 @@ def preflight_task(
         BED6 or GTF file and the style its contigs are renamed to.
     contigs
         Regular expression of the contigs in use.
-    data
-        Folder of fetched files.
+    data, lock
+        Folder of fetched files and the table of their checksums.
     out
         Table to write: input, source, path, records, sha256.
 
@@ -109,8 +116,9 @@ def preflight_task(
         If the file does not fit; nothing is written then.
     """
     lengths = read_lengths(f"{fasta}.fai")
-    found = parse_source(source)
+    found = source_of(source, f"benchmarks.tasks.{name}")
     path = found.path(data)
+    check_pinned(found, path, read_lock(lock), f"benchmarks.tasks.{name}")
     records = len(read_task_intervals(path, contig_style, name, lengths, contigs))
     _write([(name, found, path, records)], out)
     what = "TSS of protein-coding genes" if is_gtf(path) else "intervals"
@@ -130,8 +138,7 @@ def _check_split(
 
 
 def _check_assembly(sample: Sample, genome_name: str) -> None:
-    names = [sample.assembly.lower(), genome_name.lower()]
-    if sample.assembly and len({_SYNONYMS.get(name, name) for name in names}) > 1:
+    if sample.assembly and canonical(sample.assembly) != canonical(genome_name):
         raise GenebertError(
             f"peaks for '{sample.sample}' are of {sample.assembly}, the genome is {genome_name}",
             "use peaks of the genome's assembly, or correct `genome.name` or the row",

@@ -203,6 +203,7 @@ def world(tmp_path: Path, tiny_genome: Path, tiny_sequences: dict[str, str]) -> 
             *("--files", f"genome={found.genome}", f"motifs={found.motifs}"),
             f"blacklist={found.blacklist}",
             *("--samples", str(found.sheet)),
+            *("--lock", str(tmp_path / "lock.tsv")),
             *("--validation", *found.held_out["validation"]),
             *("--test", *found.held_out["test"]),
             *("--width", "100"),
@@ -215,6 +216,7 @@ def world(tmp_path: Path, tiny_genome: Path, tiny_sequences: dict[str, str]) -> 
             *("--genome", str(found.genome)),
             *("--name", "promoter"),
             *("--source", str(found.tss)),
+            *("--lock", str(tmp_path / "lock.tsv")),
             *("--contig-style", style),
             *("--out", str(found.out)),
         ]

@@ -48,8 +48,8 @@ class Dataset:
         DataFrame of the flat columns of ``SCHEMA``.
     classes
         Names of the labels.
-    motif_digest
-        Of the motifs that the hits are of.
+    motif_digest, catalogue
+        Of the motifs that the hits are of, and of the catalogue whose regions are columns.
     codes
         uint8 [n, length], base codes.
     hit_offsets, hit_motif, hit_score
@@ -61,6 +61,7 @@ class Dataset:
     table: pd.DataFrame
     classes: list[str]
     motif_digest: str
+    catalogue: str
     codes: np.ndarray
     hit_offsets: np.ndarray
     hit_motif: np.ndarray
@@ -98,11 +99,11 @@ def write_dataset(
     table
         chrom, start, end, strand, sequence, label, cell_type, split, in the order to keep.
     motif, score
-        Hits of each example.
+        Hits of each example; scores in [0, 1], which are rounded down to 128ths.
     columns
         int64 [n, R], −1 for null.
     metadata
-        Kept with the file; holds ``classes`` and ``motif_digest``.
+        Kept with the file; holds ``classes``, ``motif_digest`` and ``catalogue``.
     out
         Parquet file.
     """
@@ -143,7 +144,8 @@ def read_dataset(path: str | Path) -> Dataset:
             f"{path} is missing or damaged ({str(error).splitlines()[0]})", "rebuild the task"
         ) from None
     metadata = json.loads((arrow.schema.metadata or {}).get(b"genebert", b"{}"))
-    if not arrow.schema.remove_metadata().equals(SCHEMA) or "classes" not in metadata:
+    known = {"classes", "motif_digest", "catalogue"} <= metadata.keys()
+    if not known or not arrow.schema.remove_metadata().equals(SCHEMA):
         raise GenebertError(f"{path} is no dataset of this version", "rebuild the task")
     table = arrow.drop_columns(["motif", "score", "columns"]).to_pandas()
     hits = pd.DataFrame(
@@ -161,6 +163,7 @@ def read_dataset(path: str | Path) -> Dataset:
         table=table,
         classes=metadata["classes"],
         motif_digest=metadata["motif_digest"],
+        catalogue=metadata["catalogue"],
         codes=encode_all(table["sequence"].tolist()),
         hit_offsets=np.searchsorted(best["example"].to_numpy(), np.arange(len(arrow) + 1)),
         hit_motif=best["motif"].to_numpy(),

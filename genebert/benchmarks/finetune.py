@@ -13,7 +13,7 @@ from genebert.config import Finetune as Settings
 from genebert.config import Inputs
 from genebert.corpus.read import Corpus
 from genebert.corpus.sample import Rows, matrices
-from genebert.devices import pick_device, use_threads
+from genebert.devices import use_threads
 from genebert.errors import GenebertError
 from genebert.model.genebert import GeneBERT
 from genebert.model.heads import ClassHead
@@ -63,16 +63,17 @@ class Classifier(nn.Module):
 
 
 class Examples:
-    """A dataset as tensors on a device, from which batches are cut."""
+    """A dataset as tensors on a device, from which batches are cut: without a corpus, no matrices."""
 
-    def __init__(self, dataset: Dataset, corpus: Corpus, inputs: Inputs, device: str) -> None:
+    def __init__(self, dataset: Dataset, corpus: Corpus | None, device: str) -> None:
         self.device = device
         self.labels = torch.from_numpy(dataset.labels).to(device)
         self._codes = torch.from_numpy(dataset.codes).to(device)
         self._columns = torch.from_numpy(dataset.columns).to(device)
-        self._with_matrix = inputs != "sequence"
-        self._neighbours = Rows(corpus.best, device)
-        self._own = Rows(dataset.best(len(corpus.metadata.motifs)), device)
+        self._rows: tuple[Rows, Rows] | None = None
+        if corpus is not None:
+            own = dataset.best(len(corpus.metadata.motifs))
+            self._rows = Rows(corpus.best, device), Rows(own, device)
 
     def batch(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """Return codes, matrices and present columns of rows int64 [B].
@@ -80,12 +81,13 @@ class Examples:
         The focal column is made from the example's own sequence, the others are catalogue regions.
         """
         codes = self._codes[rows]
-        if not self._with_matrix:
+        if self._rows is None:
             return codes, None, None
+        neighbours, own = self._rows
         columns = self._columns[rows]
         focal = columns.shape[1] // 2
-        matrix = matrices(self._neighbours, columns)
-        matrix[:, :, focal] = matrices(self._own, rows[:, None])[:, :, 0]
+        matrix = matrices(neighbours, columns)
+        matrix[:, :, focal] = matrices(own, rows[:, None])[:, :, 0]
         present = columns >= 0
         present[:, focal] = True
         return codes, matrix, present
@@ -95,13 +97,14 @@ def finetune(
     backbone: GeneBERT,
     inputs: Inputs,
     dataset: Dataset,
-    corpus: Corpus,
+    corpus: Corpus | None,
     settings: Settings,
     seed: int,
+    device: str,
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Fine-tune all weights, keep the epoch of the best validation loss, predict every example.
 
-    The test split is read once, by the final prediction.
+    The test split is read once, by the final prediction. The corpus is None for ``sequence``.
 
     Returns
     -------
@@ -110,9 +113,9 @@ def finetune(
     facts
         Epochs run, the best one, its validation loss.
     """
+    assert (corpus is None) == (inputs == "sequence")
     use_threads(settings.threads)
-    device = pick_device()
-    examples = Examples(dataset, corpus, inputs, device)
+    examples = Examples(dataset, corpus, device)
     torch.manual_seed(seed)
     model = Classifier(backbone, inputs, len(dataset.classes)).to(device)
     train = torch.from_numpy(dataset.in_split("train")).to(device)

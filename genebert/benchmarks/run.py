@@ -7,12 +7,15 @@ import numpy as np
 import pandas as pd
 
 from genebert.benchmarks.baselines.logistic import fit_predict, kmer_features, motif_features
-from genebert.benchmarks.dataset import read_dataset
+from genebert.benchmarks.dataset import Dataset, read_dataset
 from genebert.benchmarks.finetune import finetune
 from genebert.benchmarks.metrics import binary_metrics
 from genebert.config import Finetune as Settings
 from genebert.config import Inputs
-from genebert.corpus.read import read_corpus
+from genebert.corpus.manifest import read_manifest
+from genebert.corpus.place import open_corpus
+from genebert.corpus.schema import Metadata
+from genebert.devices import pick_device
 from genebert.errors import GenebertError
 from genebert.files import sha256, write_json
 from genebert.model.checkpoint import load_model, versions
@@ -33,6 +36,8 @@ def run(
 ) -> str:
     """Write ``predictions.parquet`` and ``metrics.json`` into a folder; return a line on them.
 
+    Of the corpus a model reads no more than its manifest, unless it looks at columns.
+
     Parameters
     ----------
     dataset_path, corpus_folder
@@ -49,24 +54,22 @@ def run(
         Folder.
     """
     dataset = read_dataset(dataset_path)
-    corpus = read_corpus(corpus_folder)
-    digest = corpus.metadata.motif_digest
-    if dataset.motif_digest != digest:
-        raise GenebertError(
-            "dataset and corpus have other motifs", "rebuild the task", str(dataset_path)
-        )
+    metadata = Metadata(**read_manifest(corpus_folder)["metadata"])
+    check_join(dataset, metadata, str(dataset_path))
     facts: dict[str, Any] = {}
     if model_name == "kmer_logistic":
         score = fit_predict(kmer_features(dataset), dataset, seed)
     elif model_name == "motif_logistic":
-        features = motif_features(dataset, len(corpus.metadata.motifs))
+        features = motif_features(dataset, len(metadata.motifs))
         score = fit_predict(features, dataset, seed)
     else:
         if weights is None:
             raise GenebertError(f"'{model_name}' needs --weights", "name the model's folder")
-        backbone, _ = load_model(weights, digest)
+        backbone, _ = load_model(weights, metadata.motif_digest)
         inputs = cast(Inputs, model_name.rpartition(".")[2])
-        probability, facts = finetune(backbone, inputs, dataset, corpus, settings, seed)
+        device = pick_device()
+        corpus = None if inputs == "sequence" else open_corpus(corpus_folder, device)
+        probability, facts = finetune(backbone, inputs, dataset, corpus, settings, seed, device)
         score = probability[:, 1]
     predictions = dataset.table[list(PREDICTION_COLUMNS)].assign(score=score.astype(np.float32))
     check_predictions(predictions)
@@ -84,6 +87,22 @@ def run(
     }
     write_json(out / "metrics.json", result)
     return f"{task}, {model_name}, seed {seed}: test AUROC {result['test']['auroc']:.3f}"
+
+
+def check_join(dataset: Dataset, corpus: Metadata, where: str) -> None:
+    """Refuse a dataset whose hits or columns are of other motifs or regions than the corpus has.
+
+    Raises
+    ------
+    GenebertError
+        If either is another.
+    """
+    for what, of_dataset, of_corpus in (
+        ("motifs", dataset.motif_digest, corpus.motif_digest),
+        ("regions", dataset.catalogue, corpus.catalogue),
+    ):
+        if of_dataset != of_corpus:
+            raise GenebertError(f"dataset and corpus have other {what}", "rebuild the task", where)
 
 
 def check_predictions(predictions: pd.DataFrame) -> None:

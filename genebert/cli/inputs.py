@@ -12,7 +12,6 @@ from genebert.cli.options import (
     HELD_OUT,
     OUT,
     SAMPLES,
-    SETTINGS,
     WIDTH,
     Stages,
     needed,
@@ -51,10 +50,10 @@ def _encode_sheet(options: argparse.Namespace) -> str:
 
 def _download(options: argparse.Namespace) -> str:
     from genebert.inputs.download import fetch
-    from genebert.inputs.source import parse_source
+    from genebert.inputs.source import source_of
 
     settings = section(config.Downloads, options.settings)
-    source = parse_source(options.source, options.checksum or "")
+    source = source_of(options.source, "--source", options.checksum or "")
     if source.url is None:
         raise GenebertError(f"'{options.source}' is no URL", "name what is to be fetched")
     return fetch(source.url, source.checksum, options.out, settings)
@@ -90,6 +89,7 @@ def _preflight(options: argparse.Namespace) -> str:
         samples=options.samples,
         contigs=options.contigs,
         data=options.data,
+        lock=options.lock,
         validation=options.validation,
         test=options.test,
         width=options.width,
@@ -114,6 +114,7 @@ def _preflight_task(options: argparse.Namespace) -> str:
         contig_style=options.contig_style,
         contigs=options.contigs,
         data=options.data,
+        lock=options.lock,
         out=options.out,
     )
 
@@ -151,6 +152,7 @@ def _regions(options: argparse.Namespace) -> str:
 _FILES = {
     "--files": needed("NAME=SOURCE: genome, motifs, …, as the configuration names them", nargs="+")
 }
+_LOCK = {"--lock": optional("checksums of unpinned downloads", "config/downloads.lock.tsv")}
 _DATA = {"--data": SAMPLES["--data"]}
 
 STAGES: Stages = {
@@ -184,7 +186,7 @@ STAGES: Stages = {
         {
             "--source": needed("address or ENCODE accession"),
             "--checksum": optional("md5:… or sha256:… that the file must have"),
-            **SETTINGS,
+            "--settings": optional("section `downloads` of the configuration as JSON", "{}"),
             **OUT,
         },
     ),
@@ -194,7 +196,7 @@ STAGES: Stages = {
         {
             **_FILES,
             **SAMPLES,
-            "--lock": optional("checksums of unpinned downloads", "config/downloads.lock.tsv"),
+            **_LOCK,
             **OUT,
         },
     ),
@@ -209,10 +211,9 @@ STAGES: Stages = {
         {
             **GENOME,
             "--genome-name": needed("assembly name"),
-            "--files": needed(
-                "genome=SOURCE motifs=SOURCE and, if used, blacklist, mappable", nargs="+"
-            ),
+            **_FILES,
             **SAMPLES,
+            **_LOCK,
             **CONTIGS,
             **HELD_OUT,
             **WIDTH,
@@ -228,6 +229,7 @@ STAGES: Stages = {
             "--source": needed("BED6 or GTF of the task, as the configuration names it"),
             "--contig-style": needed("as_is, ucsc or ensembl", choices=["as_is", "ucsc", "ensembl"]),
             **_DATA,
+            **_LOCK,
             **CONTIGS,
             **OUT,
         },

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -42,13 +43,23 @@ def segments(options: argparse.Namespace) -> Any:
     return split_segments(lengths, options.validation, options.test)
 
 
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is no regular expression: {error}") from None
+    return text
+
+
 OUT: Options = {"--out": needed("file to write")}
 GENOME: Options = {"--genome": needed("FASTA made by index-genome; its .fai lies beside it")}
 SAMPLES: Options = {
     "--samples": needed("sheet of samples"),
     "--data": optional("folder of fetched files", "data"),
 }
-CONTIGS: Options = {"--contigs": optional("regular expression of the contigs in use", ".+")}
+CONTIGS: Options = {
+    "--contigs": optional("regular expression of the contigs in use", ".+", type=_pattern)
+}
 HELD_OUT: Options = {
     "--validation": needed("contigs or intervals (chrom:start-end)", nargs="+"),
     "--test": needed("contigs or intervals (chrom:start-end)", nargs="+"),

@@ -13,7 +13,7 @@ class PromoterTask(Section):
     type: Literal["promoter"] = Field(default="promoter", description="kind of task")
     tss: Source = Field(
         examples=["data/tss.bed.gz"],
-        description="BED6 whose 5' ends are TSS, or a GTF (`.gtf`, `.gtf.gz`): its protein-coding genes",
+        description="BED6 whose 5' ends are TSS, or a GTF: those of its protein-coding genes",
     )
     contig_style: ContigStyle = Field(
         default="as_is", description="rename the file's contigs to `ucsc` or `ensembl` style"

@@ -158,7 +158,7 @@ class Motifs(Section):
     chunks: int = Field(
         default=64,
         ge=1,
-        le=9999,
+        le=3000,
         description="scan jobs and corpus parts; results stay, but a change rebuilds the corpus",
     )
 

@@ -1,5 +1,6 @@
 """What a corpus holds, and whether it is what its manifest says."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from genebert.catalogue import digest_of_places
 from genebert.corpus.content import faults, order_faults
-from genebert.corpus.read import read_manifest
-from genebert.corpus.schema import Metadata, metadata_of
+from genebert.corpus.manifest import COUNTS, read_manifest
+from genebert.corpus.schema import SCHEMA, Metadata, metadata_of
 from genebert.errors import GenebertError
 from genebert.files import sha256
 from genebert.genome import SPLITS, Genome
 from genebert.motifs.scan import fetch_all
 from genebert.motifs.table import read_motif_table
 
+_PLACE = ["chrom", "start", "end", "split"]
 _MEND = "rebuild the corpus, or fetch an undamaged copy"
-_COUNTS = ("regions", "hits", "views")
 
 
 def info(folder: str | Path) -> str:
@@ -83,25 +85,30 @@ def check(
     if motif_table is not None:
         _check_motifs(metadata, motif_table, folder)
     fasta = None if genome is None else Genome(genome)
-    totals = dict.fromkeys(_COUNTS, 0)
-    places = []
+    _check_listed(folder, manifest)
+    first, places = 0, []
     for part in manifest["parts"]:
         path = folder / part["part"]
         _check_bytes(path, part)
-        counts, place = _check_content(path, metadata, totals["regions"], fasta)
+        counts, place = _check_content(path, metadata, first, fasta)
         places.append(place.assign(part=path, row=np.arange(len(place))))
-        for name in _COUNTS:
+        for name in COUNTS:
             _require_equal(counts[name], part[name], path, name)
-            totals[name] += counts[name]
-    for name in _COUNTS:
-        _require_equal(totals[name], manifest[name], folder / "manifest.json", f"{name} in all parts")
+        first += counts["regions"]
     whole = pd.concat(places, ignore_index=True)
-    for row, column, what in order_faults(whole, list(fasta.lengths) if fasta else manifest["contigs"]):
-        _fail(whole["part"][row], whole["row"][row], column, what)
+    for contigs in (manifest["contigs"], *([list(fasta.lengths)] if fasta else [])):
+        for row, column, what in order_faults(whole, contigs):
+            _fail(whole["part"][row], whole["row"][row], column, what)
+    splits = {split: int((whole["split"] == split).sum()) for split in SPLITS}
+    of_parts = {"regions_by_split": splits, "contigs": whole["chrom"].unique().tolist()}
+    for name, found in of_parts.items():
+        _require_equal(found, manifest[name], folder / "manifest.json", f"{name} of the parts")
+    catalogue = digest_of_places(pa.Table.from_pandas(whole[_PLACE]).to_batches())
+    _require_equal(catalogue, metadata.catalogue, folder / "manifest.json", "hash of all places")
     given = [name for name, path in (("motifs", motif_table), ("genome", genome)) if path is not None]
     return (
         f"{len(manifest['parts'])} parts are as the manifest and the contract say: "
-        + ", ".join(f"{totals[name]:,} {name}" for name in _COUNTS)
+        + ", ".join(f"{manifest[name]:,} {name}" for name in COUNTS)
         + (f"; of the {' and the '.join(given)} given" if given else "")
     )
 
@@ -126,6 +133,15 @@ def _check_motifs(metadata: Metadata, motif_table: str | Path, folder: Path) -> 
     )
 
 
+def _check_listed(folder: Path, manifest: dict[str, Any]) -> None:
+    listed = {part["part"] for part in manifest["parts"]}
+    for path in sorted(folder.glob("part-*.parquet")):
+        if path.name not in listed:
+            raise GenebertError(
+                f"{path} is not in the manifest", "remove it if it is of another run, or " + _MEND
+            )
+
+
 def _check_bytes(path: Path, part: dict[str, Any]) -> None:
     if not path.is_file():
         raise GenebertError(f"{path} is missing", _MEND)
@@ -136,16 +152,19 @@ def _check_bytes(path: Path, part: dict[str, Any]) -> None:
 def _check_content(
     path: Path, metadata: Metadata, first: int, fasta: Genome | None
 ) -> tuple[dict[str, int], pd.DataFrame]:
-    """Check a part whose first region should be ``first``; return its counts, and chrom, start, end."""
-    counts = dict.fromkeys(_COUNTS, 0)
-    places = [pd.DataFrame({"chrom": [], "start": [], "end": []})]
+    """Check a part whose first region should be ``first``.
+
+    Return its counts, and chrom, start, end, split of its regions.
+    """
+    if metadata_of(_schema(path), str(path)) != metadata:
+        raise GenebertError(f"{path} is of another corpus: its metadata differ", _MEND)
+    counts = dict.fromkeys(COUNTS, 0)
+    places = [SCHEMA.empty_table().select(_PLACE).to_pandas()]
     for table in _tables(path):
-        if metadata_of(table.schema, str(path)) != metadata:
-            raise GenebertError(f"{path} is of another corpus: its metadata differ", _MEND)
         before = counts["regions"]
         for row, column, what in faults(table, first + before, metadata):
             _fail(path, before + row, column, what)
-        place = table.select(["chrom", "start", "end"]).to_pandas()
+        place = table.select(_PLACE).to_pandas()
         if fasta is not None:
             genome = fetch_all(fasta, place)
             for row, sequence in enumerate(table["sequence"].to_pylist()):
@@ -158,12 +177,22 @@ def _check_content(
     return counts, pd.concat(places)
 
 
+def _schema(path: Path) -> pa.Schema:
+    with _readable(path):
+        return pq.read_schema(path)
+
+
 def _tables(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
     """Yield the row groups of a part."""
+    with _readable(path), pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group, columns=columns)
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        with pq.ParquetFile(path) as file:
-            for group in range(file.num_row_groups):
-                yield file.read_row_group(group, columns=columns)
+        yield
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise GenebertError(f"{path} is missing or damaged ({reason})", _MEND) from None

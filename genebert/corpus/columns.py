@@ -1,7 +1,7 @@
 """Corpus parts -> columns of known size, several parts at a time, one row group each at a time."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,16 +18,29 @@ from genebert.sequence.codes import encode_bytes
 
 # What views need: not the ends, and neither position nor strand of the hits, nor signals.
 _COLUMNS = ["region_id", "chrom", "start", "split", "sequence", "motif", "score", "cell_type"]
+_MAX_CELL_TYPES = 1 << 15  # numbers that an int16 has
+_SPLITS = {name: number for number, name in enumerate(SPLITS)}
 
 
 def column_shapes(manifest: Mapping[str, Any]) -> dict[str, tuple[type, tuple[int, ...]]]:
     """Return dtype and shape of each column of the corpus that a manifest describes.
 
     The columns are those of :class:`genebert.corpus.read.Corpus`.
+
+    Raises
+    ------
+    GenebertError
+        If there are more cell types than an int16 can number.
     """
     regions, metadata = manifest["regions"], manifest["metadata"]
+    number = len(metadata["cell_types"])
+    if number > _MAX_CELL_TYPES:
+        raise GenebertError(
+            f"the corpus has {number} cell types, more than the {_MAX_CELL_TYPES} that can be read",
+            "name fewer cell types in the sheet of samples, and rebuild the corpus",
+        )
     return {
-        "contig": (np.int16, (regions,)),
+        "contig": (np.int32, (regions,)),
         "start": (np.int64, (regions,)),
         "split": (np.int8, (regions,)),
         "sequence": (np.uint8, (regions, metadata["width"])),
@@ -40,6 +53,15 @@ def column_shapes(manifest: Mapping[str, Any]) -> dict[str, tuple[type, tuple[in
 def fill(folder: Path, manifest: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> None:
     """Read all parts that a manifest names into columns of zeros, on all cores.
 
+    Parameters
+    ----------
+    folder
+        Of the parts.
+    manifest
+        As :func:`genebert.corpus.manifest.read_manifest` returns it.
+    columns
+        Arrays of :func:`column_shapes`.
+
     Raises
     ------
     GenebertError
@@ -49,8 +71,7 @@ def fill(folder: Path, manifest: Mapping[str, Any], columns: Mapping[str, np.nda
     parts = manifest["parts"]
     region = np.cumsum([0, *(part["regions"] for part in parts)]).tolist()
     view = np.cumsum([0, *(part["views"] for part in parts)]).tolist()
-    if (region[-1], view[-1]) != (manifest["regions"], manifest["views"]):
-        _refuse(folder / "manifest.json", "the sums are not those of the parts")
+    contigs = {name: number for number, name in enumerate(manifest["contigs"])}
 
     def read(index: int) -> None:
         path = folder / parts[index]["part"]
@@ -59,7 +80,7 @@ def fill(folder: Path, manifest: Mapping[str, Any], columns: Mapping[str, np.nda
         own["open_cell_type"] = columns["open_cell_type"][view[index] : view[index + 1]]
         try:
             with pq.ParquetFile(path) as file:
-                _fill_part(file, path, metadata, manifest["contigs"], region[index], own)
+                _fill_part(file, path, metadata, contigs, region[index], own)
         except (OSError, pa.ArrowException) as error:
             _refuse(path, f"missing or damaged ({str(error).splitlines()[0]})")
         own["open_offsets"] += view[index]
@@ -78,7 +99,7 @@ def _fill_part(
     file: pq.ParquetFile,
     path: Path,
     metadata: Metadata,
-    contigs: Sequence[str],
+    contigs: Mapping[str, int],
     first: int,
     own: Mapping[str, np.ndarray],
 ) -> None:
@@ -96,7 +117,7 @@ def _fill_part(
             _refuse(path, "other regions than its place says")
         own["contig"][rows] = _numbers(table["chrom"], contigs, path)
         own["start"][rows] = table["start"]
-        own["split"][rows] = _numbers(table["split"], SPLITS, path)
+        own["split"][rows] = _numbers(table["split"], _SPLITS, path)
         own["sequence"][rows] = _codes(table["sequence"], metadata.width, path)
         _fill_best(own["best"][rows], table, path)
         ends, cell_type = _lists(table["cell_type"])
@@ -124,13 +145,13 @@ def _fill_best(best: np.ndarray, table: pa.Table, path: Path) -> None:
         _refuse(path, "a score that is not between 0 and 1")
 
 
-def _numbers(column: pa.ChunkedArray, names: Sequence[str], path: Path) -> np.ndarray:
+def _numbers(column: pa.ChunkedArray, number_of: Mapping[str, int], path: Path) -> np.ndarray:
     """Return the number of each name of a column."""
     encoded = column.combine_chunks().dictionary_encode()
     found = encoded.dictionary.to_pylist()
-    if unknown := set(found) - set(names):
+    if unknown := set(found) - number_of.keys():
         _refuse(path, f"'{unknown.pop()}', which the manifest does not name")
-    return np.array([names.index(name) for name in found])[encoded.indices.to_numpy()]
+    return np.array([number_of[name] for name in found])[encoded.indices.to_numpy()]
 
 
 def _codes(column: pa.ChunkedArray, width: int, path: Path) -> np.ndarray:

@@ -96,7 +96,7 @@ def _cell_type_faults(table: pa.Table, metadata: Metadata) -> Iterator[Fault]:
         row,
         ("cell_type", f"is not below {number}", cell_type >= number),
         ("cell_type", "is not in order", unsorted),
-        ("signal", "is not between 0 and 1", ~((signal >= 0) & (signal <= 1))),
+        ("signal", "is not above 0 and at most 1", ~((signal > 0) & (signal <= 1))),
         ("signal", f"is no multiple of 1/{SIGNAL_STEPS}", signal * SIGNAL_STEPS % 1 != 0),
     )
 

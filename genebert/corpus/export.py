@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genebert.corpus.read import read_manifest
+from genebert.corpus.manifest import read_manifest
 from genebert.corpus.schema import Metadata
 from genebert.corpus.scores import add_best, from_steps, to_steps
 from genebert.errors import GenebertError

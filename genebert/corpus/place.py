@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from genebert.corpus.columns import column_shapes
+from genebert.corpus.manifest import read_manifest
 from genebert.corpus.mapped import map_corpus
-from genebert.corpus.read import Corpus, read_corpus, read_manifest
+from genebert.corpus.read import Corpus, read_corpus
 
 # Columns may take this share of free memory: the rest is for the network and its activations.
 SHARE = 0.5

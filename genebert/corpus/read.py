@@ -1,15 +1,13 @@
 """A corpus as numpy columns in memory."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from genebert.corpus.columns import column_shapes, fill
-from genebert.corpus.schema import VERSION, Metadata
-from genebert.errors import GenebertError
+from genebert.corpus.manifest import read_manifest
+from genebert.corpus.schema import Metadata
 from genebert.genome import SPLITS
 
 
@@ -24,7 +22,7 @@ class Corpus:
     contigs
         Names of the contigs that have regions, in genome order.
     contig, start
-        int16 and int64 [regions]: index of the contig and start in bp; the end is
+        int32 and int64 [regions]: index of the contig and start in bp; the end is
         ``start + metadata.width``.
     split
         int8 [regions]: 0 train, 1 validation, 2 test.
@@ -57,30 +55,14 @@ class Corpus:
         return self.split == SPLITS.index(split)
 
 
-def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """Return the manifest of a corpus folder."""
-    path = Path(folder) / "manifest.json"
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise GenebertError(f"{path} does not exist", "name the folder of a finished corpus") from None
-    except ValueError as error:
-        raise GenebertError(f"{path} is damaged: {error}", "rebuild the corpus") from None
-    if content.get("version") != VERSION:
-        raise GenebertError(
-            f"{path} is of version {content.get('version')} of the corpus contract, this is {VERSION}",
-            "rebuild the corpus with this version of the workflow",
-        )
-    return content
-
-
 def read_corpus(folder: str | Path) -> Corpus:
     """Read all parts that the manifest names into memory.
 
     Raises
     ------
     GenebertError
-        If a part is missing, holds other than the manifest says, or is of another corpus.
+        If the manifest is missing or damaged, or a part is missing, holds other than the manifest says,
+        or is of another corpus.
     """
     manifest = read_manifest(folder)
     columns: dict[str, np.ndarray] = {

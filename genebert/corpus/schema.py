@@ -10,7 +10,8 @@ from genebert.errors import GenebertError
 
 VERSION = 2
 
-# Signals are stored to the nearest 1024th: ranks are no more precise than that.
+# Signals are stored to the nearest 1024th: ranks are no more precise than that. None is 0: that would be
+# closed.
 SIGNAL_STEPS = 1024
 
 # One row a region, in genome order. Lists of hits are sorted by position, motif, strand (motifs are in
@@ -30,7 +31,7 @@ SCHEMA = pa.schema(
         # 0 to 1 of the motif's span, rounded down to a 128th (genebert/corpus/scores.py)
         pa.field("score", pa.list_(pa.float16()), nullable=False),
         pa.field("cell_type", pa.list_(pa.uint16()), nullable=False),  # index in metadata.cell_types
-        # rank of the peak in its sample, 0 to 1, to the nearest 1024th
+        # rank of the peak in its sample, to the nearest 1024th: 1/1024 at least, to 1
         pa.field("signal", pa.list_(pa.float32()), nullable=False),
     ]
 )
@@ -45,6 +46,8 @@ class Metadata(BaseModel):
         Of this contract.
     genome
         Assembly name.
+    catalogue
+        Hash of the places of all regions, in all parts: what joins to region ids must know the same.
     width
         Width of each region in bp.
     motifs
@@ -67,6 +70,7 @@ class Metadata(BaseModel):
 
     version: int
     genome: str
+    catalogue: str
     width: int
     motifs: list[str]
     motif_digest: str

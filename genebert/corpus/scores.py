@@ -12,8 +12,11 @@ _ONE_AS_BITS = 0x3C00  # 1.0 as float16; positive float16 values are ordered lik
 
 
 def to_steps(score: np.ndarray) -> np.ndarray:
-    """Return uint8: scores in [0, 1] as 128ths, rounded down; 1 at least, since 0 is no hit."""
-    return np.maximum(np.floor(score.astype(np.float32) * STEPS), 1).astype(np.uint8)
+    """Return uint8: scores in [0, 1] as 128ths, rounded down; 1 at least, since 0 is no hit.
+
+    Exact for floats of any size, which a power of two scales without rounding.
+    """
+    return np.maximum(np.floor(score * STEPS), 1).astype(np.uint8)
 
 
 _STEPS_OF_BITS = to_steps(np.arange(_ONE_AS_BITS + 1, dtype=np.uint16).view(np.float16))

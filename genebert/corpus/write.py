@@ -1,25 +1,30 @@
 """Hits, sequences and accessibility -> corpus parts and their manifest."""
 
 import csv
+import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from genebert.catalogue import catalogue_digest
 from genebert.corpus.schema import SCHEMA, SIGNAL_STEPS, VERSION, Metadata, metadata_of
 from genebert.corpus.scores import from_steps, to_steps
 from genebert.errors import GenebertError
 from genebert.files import complete_or_absent, sha256, write_json
 from genebert.genome import SPLITS, Genome
-from genebert.motifs.scan import chunk_bounds, fetch_all
-from genebert.motifs.table import read_motif_table
+from genebert.motifs.scan import chunk_bounds, fetch_all, provenance
+from genebert.motifs.table import MotifTable, read_motif_table
 
 ROW_GROUP = 8192
+# Readers keep them as int16.
+MOST_CELL_TYPES = 32_767
 # Encodings that every reader knows. Level 16 writes some 1,200 regions a second on a core, twice as many
 # as are scanned for motifs; level 12 is five times faster, and makes a region 40 bytes larger.
 _LAYOUT: dict[str, Any] = {
@@ -65,7 +70,8 @@ def write_part(
     """Write one part of the corpus; return a line on it.
 
     Of the catalogue and the accessibility only the row groups that hold the chunk's regions are read
-    (and the catalogue's first, for the width).
+    (and the catalogue's first, for the width); of the catalogue also all places, batch by batch, for
+    their hash.
 
     Parameters
     ----------
@@ -87,15 +93,22 @@ def write_part(
     Raises
     ------
     GenebertError
-        If the files are not of one catalogue, or accessibility names another cell type.
+        If the hits are of other motifs or regions or none that these can have, accessibility has other
+        regions or another cell type, or cell types are too many.
     """
     first, last = chunk_bounds(pq.read_metadata(regions).num_rows, chunk, chunks)
     rows = _rows_of(regions, first, last).to_pandas()
     if not np.array_equal(rows["region_id"], np.arange(first, last)):
         raise GenebertError("region_id is not the row number", "rebuild the regions", str(regions))
-    found = pq.read_table(hits)
+    table, width = read_motif_table(motif_table), _width(regions)
+    found = _read_hits(hits, table, rows, width)
     names = sorted(set(cell_types))
-    metadata = _metadata(motif_table, genome_name, _width(regions), names, inputs)
+    if len(names) > MOST_CELL_TYPES:
+        raise GenebertError(
+            f"{len(names)} cell types, at most {MOST_CELL_TYPES}",
+            "merge cell types (column cell_type of the sheet)",
+        )
+    metadata = _metadata(table, genome_name, catalogue_digest(regions), width, names, inputs)
     flat = {name: rows[name] for name in ("region_id", "chrom", "start", "end", "split")}
     sequence = fetch_all(Genome(fasta), rows)
     open_in = _rows_of(accessibility, first, last)
@@ -131,6 +144,29 @@ def _width(regions: str | Path) -> int:
     if not first:
         raise GenebertError(f"{regions} holds no region", "give peaks")
     return int(first[0]["end"] - first[0]["start"])
+
+
+def _read_hits(path: str | Path, table: MotifTable, rows: pd.DataFrame, width: int) -> pa.Table:
+    """Read the hits of a chunk; refuse those of other motifs or regions, or beyond either."""
+    try:
+        found = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise GenebertError(
+            f"{path} is missing or damaged ({str(error).splitlines()[0]})", "scan again"
+        ) from None
+    made_of = json.loads((found.schema.metadata or {}).get(b"genebert", b"{}"))
+    for what, digest in provenance(table, rows).items():
+        if made_of.get(what) != digest:
+            raise GenebertError(
+                f"hits of other {what} than those given", "delete the file and scan again", str(path)
+            )
+    lengths = np.array([motif.log_odds.shape[1] for motif in table.motifs])
+    motif, position = found["motif"].to_numpy(), found["position"].to_numpy().astype(np.int64)
+    if (motif >= len(lengths)).any() or (position + lengths[motif] > width).any():
+        raise GenebertError(
+            f"a hit of no motif of the table, or beyond its region's {width} bp", "scan again", str(path)
+        )
+    return found
 
 
 def _hit_lists(found: pa.Table, first: int, last: int, where: str) -> dict[str, pa.ListArray]:
@@ -170,10 +206,10 @@ def _cell_type_lists(
     offsets = _offsets(region, first, last, where)
     cell_type = number.to_numpy()
     order = np.lexsort((cell_type, region))
-    signal = np.rint(open_in["signal"].to_numpy()[order] * SIGNAL_STEPS) / SIGNAL_STEPS
+    steps = np.maximum(np.rint(open_in["signal"].to_numpy()[order] * SIGNAL_STEPS), 1)
     return {
         "cell_type": _lists("cell_type", offsets, cell_type[order].astype(np.uint16)),
-        "signal": _lists("signal", offsets, signal.astype(np.float32)),
+        "signal": _lists("signal", offsets, (steps / SIGNAL_STEPS).astype(np.float32)),
     }
 
 
@@ -194,18 +230,19 @@ def _offsets(region: np.ndarray, first: int, last: int, where: str) -> np.ndarra
 
 
 def _metadata(
-    motif_table: str | Path,
+    table: MotifTable,
     genome_name: str,
+    catalogue: str,
     width: int,
     cell_types: Sequence[str],
     inputs: str | Path,
 ) -> Metadata:
-    table = read_motif_table(motif_table)
     with Path(inputs).open(newline="") as text:
         checksums = {row["path"]: row["sha256"] for row in csv.DictReader(text, delimiter="\t")}
     return Metadata(
         version=VERSION,
         genome=genome_name,
+        catalogue=catalogue,
         width=width,
         motifs=[motif.label for motif in table.motifs],
         motif_digest=table.digest(),

@@ -9,12 +9,33 @@ from genebert.errors import GenebertError
 from genebert.files import read_lines
 
 _TYPE = re.compile(r'\bgene_(?:bio)?type "?([^";]+)"?')
+_GFF3 = re.compile(r"##gff-version\s+3")
+_KEY_VALUE = re.compile(r"\s*\w+=")
+_WHOLE = re.compile("[0-9]{1,10}")
 _NAME = re.compile(r'\bgene_name "?([^";]+)"?')
 
 
 def is_gtf(path: str | Path) -> bool:
-    """Return whether a file's name says that it is an annotation rather than a BED."""
-    return str(path).removesuffix(".gz").endswith(".gtf")
+    """Return whether a file holds an annotation rather than a BED, as its first line tells.
+
+    GTF, and GFF3 too (:func:`read_gtf_tss` refuses it), has nine columns, with coordinates in the fourth
+    and fifth; a BED has its own in the second and third. The name does not count: a fetched file may
+    have any.
+
+    Raises
+    ------
+    GenebertError
+        If the file cannot be read.
+    """
+    for _, line in read_lines(path):
+        if line.strip() and not line.startswith("#"):
+            cells = line.split("\t")
+            return (
+                len(cells) == 9
+                and all(map(_WHOLE.fullmatch, cells[3:5]))
+                and not all(map(_WHOLE.fullmatch, cells[1:3]))
+            )
+    return False
 
 
 def read_gtf_tss(path: str | Path) -> pd.DataFrame:
@@ -36,16 +57,20 @@ def read_gtf_tss(path: str | Path) -> pd.DataFrame:
     Raises
     ------
     GenebertError
-        Naming the line that is no GTF; or if no gene is protein-coding.
+        Naming the line that is no GTF, or shows that the file is GFF3; or if no gene is protein-coding.
     """
     rows = []
     for number, line in read_lines(path):
+        where = f"{path} line {number}"
+        if _GFF3.match(line):
+            raise _is_gff3(where)
         if not line.strip() or line.startswith("#"):
             continue
         cells = line.split("\t")
-        where = f"{path} line {number}"
         if len(cells) != 9:
             raise GenebertError(f"{len(cells)} columns where GTF has 9", "give a GTF", where)
+        if _KEY_VALUE.match(cells[8]):
+            raise _is_gff3(where)
         if cells[2] != "gene":
             continue
         kind = _TYPE.search(cells[8])
@@ -61,9 +86,13 @@ def read_gtf_tss(path: str | Path) -> pd.DataFrame:
     return table.drop_duplicates(["chrom", "start", "strand"]).reset_index(drop=True)
 
 
+def _is_gff3(where: str) -> GenebertError:
+    return GenebertError("the annotation is GFF3", "give the GTF of the same release", where)
+
+
 def _first_base(cells: list[str], where: str) -> tuple[int, int]:
     first, last, strand = cells[3], cells[4], cells[6]
-    if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
+    if not (_WHOLE.fullmatch(first) and _WHOLE.fullmatch(last) and 1 <= int(first) <= int(last)):
         raise GenebertError(
             f"'{first}' to '{last}' is no stretch of bp from 1", "correct the line", where
         )

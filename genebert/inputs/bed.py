@@ -198,16 +198,14 @@ def on_contigs(
     Raises
     ------
     GenebertError
-        If none is, because the contigs are named in another style.
+        If a contig would be in use under its name of another style: its lines would be lost unnoticed.
     """
-    names = bed["chrom"].unique()
-    used = [name for name in names if re.fullmatch(contigs, name)]
-    if not used:
-        for name in names:
-            _refuse_other_style(
-                name, lambda renamed: re.fullmatch(contigs, renamed), what, where, can_rename
-            )
-    return bed[bed["chrom"].isin(used)]
+    unused = [name for name in bed["chrom"].unique() if not re.fullmatch(contigs, name)]
+    for name in unused:
+        _refuse_other_style(
+            name, lambda renamed: re.fullmatch(contigs, renamed), what, where, can_rename
+        )
+    return bed[~bed["chrom"].isin(unused)]
 
 
 def check_in_genome(
@@ -232,6 +230,8 @@ def check_in_genome(
     can_rename
         Whether ``contig_style`` can be set where the file was named.
     """
+    if bed.empty:
+        return
     for chrom in bed["chrom"].unique():
         if chrom in lengths:
             continue
@@ -268,9 +268,25 @@ def _refuse_other_style(
 def read_blacklist(
     path: str | Path, lengths: Mapping[str, int], contigs: str, key: str = "genome.blacklist"
 ) -> pd.DataFrame:
-    """Read the intervals on contigs in use that a key of the configuration names, and check them."""
+    """Read the intervals on contigs in use that a key of the configuration names, and check them.
+
+    Raises
+    ------
+    GenebertError
+        If a line does not fit the genome, or none is on a contig in use: a file of another genome, or
+        of other names, must not pass for one that lists nothing.
+    """
     what = f"the lines of {key}"
-    bed = on_contigs(read_bed(path), what, contigs, key, can_rename=False)
+    everywhere = read_bed(path)
+    bed = on_contigs(everywhere, what, contigs, key, can_rename=False)
+    if bed.empty:
+        kind = "blacklist" if key == "genome.blacklist" else "BED"
+        raise GenebertError(
+            f"none of {what} is on a contig in use: they are on "
+            + ", ".join(everywhere["chrom"].unique()[:5]),
+            f"give a {kind} of this genome, or remove {key}",
+            str(path),
+        )
     check_in_genome(bed, str(path), what, lengths, key, can_rename=False)
     return bed
 

@@ -3,11 +3,45 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from genebert.errors import GenebertError
 from genebert.files import open_text_for_writing, sha256
 from genebert.inputs.download import verify
-from genebert.inputs.locksheet import read_lock
+from genebert.inputs.locksheet import LockedFile, read_lock
 from genebert.inputs.sheet import read_samples
-from genebert.inputs.source import parse_source
+from genebert.inputs.source import Source, source_of
+
+
+def check_pinned(source: Source, path: str | Path, locked: Mapping[str, LockedFile], where: str) -> str:
+    """Verify a file that is pinned; return its checksum, empty where nothing pins it.
+
+    A file is pinned by its source (``#md5=…``), by the sheet, or by the lock if it was fetched without.
+
+    Parameters
+    ----------
+    source, path
+        Where the file comes from and where it lies.
+    locked
+        The lock sheet.
+    where
+        Where the source is named, for messages.
+
+    Raises
+    ------
+    GenebertError
+        If the file is another.
+    """
+    row = locked.get(source.url or "")
+    pinned = source.checksum or (row.checksum if row else "")
+    if not pinned:
+        return ""
+    try:
+        verify(path, pinned)
+    except GenebertError as error:
+        fix = error.fix if source.url else "restore the file, or correct the checksum"
+        raise GenebertError(
+            error.what, fix, where if source.checksum or not row else row.where
+        ) from None
+    return pinned
 
 
 def write_checksums(
@@ -19,8 +53,6 @@ def write_checksums(
 ) -> str:
     """Verify every file that is pinned and write what every file is; return a line on it.
 
-    A file is pinned by its source (``#md5=…``), by the sheet, or by the lock if it was fetched without.
-
     Parameters
     ----------
     files
@@ -30,7 +62,7 @@ def write_checksums(
     data, lock
         Folder of fetched files and the table of what unpinned ones were when first fetched.
     out
-        Table to write: input, source, path, bytes, sha256, pinned.
+        Table to write: input, assay, source, path, bytes, sha256, pinned.
 
     Raises
     ------
@@ -38,17 +70,15 @@ def write_checksums(
         For the first file that is not what is pinned; nothing is written then.
     """
     locked = read_lock(lock)
-    sources = {name: parse_source(text) for name, text in files.items()}
-    sources |= {sample.sample: sample.source for sample in read_samples(samples, data)}
-    unpinned = 0
+    inputs = [(name, "", source_of(text, name), name) for name, text in files.items()]
+    inputs += [(s.sample, s.assay, s.source, s.where) for s in read_samples(samples, data)]
+    pinned = 0
     with open_text_for_writing(out) as text:
-        text.write("input\tsource\tpath\tbytes\tsha256\tpinned\n")
-        for name, source in sources.items():
+        text.write("input\tassay\tsource\tpath\tbytes\tsha256\tpinned\n")
+        for name, assay, source, where in inputs:
             path = Path(source.path(data))
-            pinned = source.checksum or (locked[source.url].checksum if source.url in locked else "")
-            if pinned:
-                verify(path, pinned)
-            unpinned += not pinned
-            size = path.stat().st_size
-            text.write(f"{name}\t{source.text}\t{path}\t{size}\t{sha256(path)}\t{pinned}\n")
-    return f"{len(sources)} input files, {len(sources) - unpinned} of them as pinned"
+            checksum = check_pinned(source, path, locked, where)
+            pinned += bool(checksum)
+            cells = (name, assay, source.text, path, path.stat().st_size, sha256(path), checksum)
+            text.write("\t".join(map(str, cells)) + "\n")
+    return f"{len(inputs)} input files, {pinned} of them as pinned"

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 import requests
 
@@ -239,7 +240,7 @@ class _Attempt:
         resumed, announced = self.receive()
         wanted = self.expected.checksum
         actual = _checksum(self.part, (wanted or "sha256:").partition(":")[0])
-        wrong = _gzip_damage(self.part) if wanted is None else ""
+        wrong = _gzip_damage(self.part) if wanted is None and _names_gzip(self.url) else ""
         if wanted is not None and actual != wanted:
             wrong = (
                 f"has {actual} ({self.part.stat().st_size} bytes), not {wanted} as {self.expected.by}"
@@ -319,8 +320,7 @@ class _Attempt:
     def refuse_compressed(self, answer: requests.Response) -> None:
         """Refuse what a server or proxy packed on its way, unless a checksum is going to judge it."""
         coding = answer.headers.get("Content-Encoding", "identity")
-        packed = re.search(r"\.(gz|bgz|tgz)(\.part)?$", self.part.name)
-        if coding != "identity" and not packed and self.expected.checksum is None:
+        if coding != "identity" and not _names_gzip(self.url) and self.expected.checksum is None:
             raise GenebertError(
                 f"{self.name} comes compressed ({coding}) although it was asked for as it is",
                 "use another address (downloads.mirrors), or pin its checksum",
@@ -369,10 +369,13 @@ def _checksum(path: Path, algorithm: str) -> str:
     return f"{algorithm}:{digest.hexdigest()}"
 
 
+def _names_gzip(url: str) -> bool:
+    """Return whether an address is that of a gzip file, whatever its query (``?download=1``)."""
+    return urlsplit(url).path.endswith((".gz", ".bgz", ".tgz"))
+
+
 def _gzip_damage(part: Path) -> str:
-    """Return what is wrong with a gzip file, read to its end; empty for other files."""
-    if not part.name.endswith((".gz.part", ".bgz.part", ".tgz.part")):
-        return ""
+    """Return what is wrong with a gzip file, read to its end."""
     try:
         with gzip.open(part) as file:
             while file.read(1 << 20):

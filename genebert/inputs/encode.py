@@ -167,6 +167,10 @@ def write_sheet(
         raise GenebertError(f"{query} answers without '@graph'", "check --portal")
     asked = {"assay_title": assay, "assembly": assembly, "output_type": output_type}
     records = [record for record in records if _accession(record) not in without]
+    if not records:
+        raise GenebertError(
+            "all files that the portal finds are passed over", "name fewer of them", "--without"
+        )
     files = [_peak_file(record, asked) for record in records]
     _check_biosamples(files, biosamples or ())
     found = _one_an_experiment(files)

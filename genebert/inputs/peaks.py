@@ -1,5 +1,6 @@
 """The peaks of one sample: read as they come, filtered, written clean."""
 
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -52,12 +53,13 @@ def read_peaks(sample: Sample, lengths: Mapping[str, int], contigs: str) -> pd.D
     DataFrame
         ``line`` (from 1) and ``COLUMNS``: chrom, start, end (bp, 0-based half-open), name (sample and
         line where it has none), signal (signalValue; of a BED its fifth column; NaN where there is
-        none), summit (position in bp; the centre where the format has none).
+        none on any line), summit (position in bp; the centre where the format has none).
 
     Raises
     ------
     GenebertError
-        Naming the first line that is wrong or does not fit the genome; or if no peak is left.
+        Naming the first line that is wrong, does not fit the genome, or has no signal where others have
+        one; or if no peak is left.
     """
     return _in_use(_read_all(sample), sample, lengths, contigs)
 
@@ -81,6 +83,12 @@ def _signals(bed: pd.DataFrame, sample: Sample) -> np.ndarray:
     _refuse(sample, bed, wrong, "signal", "is no number")
     signals: np.ndarray = texts.to_numpy(object, na_value="nan").astype(np.float64)
     _refuse(sample, bed, np.isinf(signals), "signal", "is too large")
+    if texts.notna().any() and texts.isna().any():
+        raise GenebertError(
+            f"peaks for '{sample.sample}': {texts.isna().sum()} of {len(bed)} lines have no signal",
+            "give every line its signal, or none",
+            f"{sample.path} line {bed.loc[texts.isna(), 'line'].iloc[0]}",
+        )
     return signals
 
 
@@ -209,8 +217,18 @@ def _stable_rank(values: np.ndarray) -> np.ndarray:
     return rank
 
 
+def need_bedtools() -> None:
+    """Raise GenebertError where the program ``bedtools`` is not installed: lists of places need it."""
+    if shutil.which("bedtools") is None:
+        raise GenebertError(
+            "bedtools, which compares peaks with the blacklist and mappable places, is not installed",
+            "install bedtools (apt-get install bedtools, or conda install -c bioconda bedtools)",
+        )
+
+
 def _bases_in(peaks: pd.DataFrame, listed: str | Path) -> np.ndarray:
     """Return how many bases of each peak the intervals of a BED cover."""
+    need_bedtools()
     import pybedtools  # noqa: PLC0415 (a GPU node has none)
 
     covered = np.zeros(len(peaks), np.int64)

@@ -1,6 +1,6 @@
 """The sheet of samples: one row a peak file."""
 
-import csv
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any
 
 from genebert.errors import GenebertError
 from genebert.files import read_lines
-from genebert.inputs.source import Source, parse_source
+from genebert.inputs.source import Source, source_of
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ _NAME_FIX = "use letters, digits, '_', '.' and '-', not '.' or '-' first"
 COLUMNS = (
     Column("sample", "unique name, used in file names", _NAME, _NAME_FIX),
     Column("cell_type", "samples of one cell type are merged", _NAME, _NAME_FIX),
-    Column("assay", "ATAC-seq, DNase-seq, …; kept as provenance", ".+", "name the assay"),
+    Column("assay", "ATAC-seq, DNase-seq, …; kept in `reference/checksums.tsv`", ".+", "name the assay"),
     Column(
         "format",
         "`narrowPeak` (summit in column 10), `broadPeak` or `bed` (3 columns or more; the signal is "
@@ -151,7 +151,7 @@ def read_samples(sheet: str | Path, folder: str = "data") -> list[Sample]:
     lines = [(number, line) for number, line in read_lines(sheet) if line and not line.startswith("#")]
     if not lines:
         raise GenebertError(f"{sheet} is empty", f"give a header: {' '.join(REQUIRED)}")
-    rows = list(csv.reader([line for _, line in lines], delimiter="\t", quoting=csv.QUOTE_NONE))
+    rows = [line.split("\t") for _, line in lines]
     header = [name.strip() for name in rows[0]]
     _check_header(header, sheet)
     samples: list[Sample] = []
@@ -197,11 +197,7 @@ def _sample(values: dict[str, str], folder: str, where: str) -> Sample:
         value = values.setdefault(column.name, "")
         if not re.fullmatch(column.pattern, value):
             raise GenebertError(f"{column.name} '{value}' is not valid", column.fix, where)
-    try:
-        source = parse_source(values["source"], values["checksum"])
-    except ValueError as error:
-        what, _, fix = str(error).partition("; ")
-        raise GenebertError(f"source '{values['source']}' {what}", fix, where) from None
+    source = source_of(values["source"], where, values["checksum"])
     return Sample(
         sample=values["sample"],
         cell_type=values["cell_type"],
@@ -225,13 +221,14 @@ def _check_unique(samples: Sequence[Sample]) -> None:
                 "give each row a sample name of its own; rows of one cell_type are merged",
                 sample.where,
             )
-        if first := paths.get(sample.path):
+        path = os.path.normpath(sample.path)
+        if first := paths.get(path):
             raise GenebertError(
                 f"'{sample.sample}' and '{first.sample}' have the same file {sample.path}",
                 "correct the source of one of them",
                 sample.where,
             )
-        names[sample.sample] = paths[sample.path] = sample
+        names[sample.sample] = paths[path] = sample
 
 
 def find_sample(sheet: str | Path, name: str, folder: str = "data") -> Sample:

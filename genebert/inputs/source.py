@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from genebert.errors import GenebertError
+
 ENCODE = "https://www.encodeproject.org"
 _ACCESSION = re.compile(r"ENCFF[0-9]{3}[A-Z]{3}")
 _CHECKSUM = re.compile(r"(md5|sha256)[:=]([0-9a-fA-F]+)")
@@ -58,9 +60,29 @@ def parse_source(text: str, checksum: str = "") -> Source:
     elif re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", location):
         url = location
         parts = urlsplit(url)
+        if "@" in parts.netloc:
+            raise ValueError("holds a password that files would show; put it into ~/.netrc")
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.endswith("/"):
             raise ValueError("is no address of a file; write http(s)://host/path, or a local path")
     return Source(location, url, parse_checksum(checksum) if checksum else None)
+
+
+# Two names of one assembly.
+_SYNONYMS = {"hg38": "grch38", "hg19": "grch37", "mm10": "grcm38", "mm39": "grcm39"}
+
+
+def canonical(assembly: str) -> str:
+    """Return one name for an assembly that has two: hg38 is GRCh38."""
+    return _SYNONYMS.get(assembly.lower(), assembly.lower())
+
+
+def source_of(text: str, where: str, checksum: str = "") -> Source:
+    """Do what :func:`parse_source` does; raise a GenebertError that says where."""
+    try:
+        return parse_source(text, checksum)
+    except ValueError as error:
+        what, _, fix = str(error).partition("; ")
+        raise GenebertError(f"source '{text}' {what}", fix, where) from None
 
 
 def parse_checksum(text: str) -> str:
@@ -76,8 +98,7 @@ def parse_checksum(text: str) -> str:
 def place_of(url: str) -> str:
     """Return ``host/path`` of a URL as a relative path, different for different URLs."""
     parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]  # no password in a file name
-    whole = f"{host}{parts.path}" + (f"?{parts.query}" if parts.query else "")
+    whole = f"{parts.netloc}{parts.path}" + (f"?{parts.query}" if parts.query else "")
     safe = re.sub(r"[^A-Za-z0-9_./@+=-]", "_", whole)
     safe = str(Path(re.sub(r"(^|/)\.+(?=/|$)", r"\1_", safe)))
     if safe == whole:

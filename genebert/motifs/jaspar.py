@@ -1,4 +1,7 @@
-"""Count matrices in JASPAR's text formats: ``jaspar``, and ``pfm`` with or without a header line."""
+"""Matrices in JASPAR's text formats: ``jaspar``, and ``pfm`` with or without a header line.
+
+Numbers are taken as they are; :func:`genebert.motifs.read.read_motifs` makes frequencies counts.
+"""
 
 import re
 from collections.abc import Iterable

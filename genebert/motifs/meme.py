@@ -1,4 +1,4 @@
-"""Probability matrices in minimal MEME text format."""
+"""Probability matrices in MEME text format: minimal, or in the report that MEME itself writes."""
 
 import re
 from collections.abc import Iterable
@@ -6,14 +6,13 @@ from collections.abc import Iterable
 import numpy as np
 
 from genebert.errors import GenebertError
-from genebert.motifs.motif import Motif, checked, read_numbers
+from genebert.motifs.motif import DEFAULT_SITES, TOLERANCE, Motif, as_counts, checked, read_numbers
 
-# What MEME itself assumes where a matrix does not say how many sites it was made from.
-DEFAULT_SITES = 20.0
-# Printed probabilities are rounded; a column off by more than this is another thing.
-_TOLERANCE = 0.02
 _SETTING = re.compile(r"(\w+)\s*=\s*(\S+)")
 _NUMBER = re.compile(r"\s*[-+.\d]")
+# MEME's own report draws a line under each matrix, and says more behind the id and name of a motif.
+_RULE = re.compile(r"-{4,}\s*$")
+_FIGURES = re.compile(r"\s+width\s*=.*")
 
 
 def parse_meme(lines: Iterable[tuple[int, str]], path: str) -> list[Motif]:
@@ -44,7 +43,7 @@ def parse_meme(lines: Iterable[tuple[int, str]], path: str) -> list[Motif]:
         elif line.startswith("MOTIF"):
             if header:
                 raise _no_matrix(header, f"{path} line {started}")
-            header, started = line.removeprefix("MOTIF").strip(), number
+            header, started = _FIGURES.sub("", line.removeprefix("MOTIF")).strip(), number
             if not header:
                 raise GenebertError("a motif has no id", "write `MOTIF id name`", where)
         elif line.startswith("letter-probability matrix:"):
@@ -55,7 +54,8 @@ def parse_meme(lines: Iterable[tuple[int, str]], path: str) -> list[Motif]:
             settings = dict(_SETTING.findall(line))
             columns = _columns(numbered[index + 1 :], settings, where, path)
             matrix_id, *rest = header.split()
-            motif = Motif(matrix_id, rest[0] if rest else matrix_id, columns.T * _sites(settings, where))
+            counts = as_counts(columns.T, _sites(settings, where))
+            motif = Motif(matrix_id, rest[0] if rest else matrix_id, counts)
             motifs.append(checked(motif, where))
             header = ""
     if header:
@@ -93,10 +93,12 @@ def _sites(settings: dict[str, str], where: str) -> float:
 def _columns(
     following: list[tuple[int, str]], settings: dict[str, str], where: str, path: str
 ) -> np.ndarray:
-    """Return the matrix's probabilities, float64 [length, 4], each row adding up to 1."""
+    """Return the matrix's probabilities, float64 [length, 4]."""
     columns: list[list[float]] = []
     ends_with = ""
     for number, line in following:
+        if _RULE.match(line):
+            break
         if not _NUMBER.match(line):
             ends_with = line.strip()
             break
@@ -106,7 +108,7 @@ def _columns(
             raise GenebertError(
                 f"{len(column)} probabilities where A, C, G, T are needed", "correct the line", here
             )
-        if abs(sum(column) - 1) > _TOLERANCE:
+        if abs(sum(column) - 1) > TOLERANCE:
             raise GenebertError(f"probabilities add up to {sum(column):g}", "make it 1", here)
         columns.append(column)
     width = settings.get("w")
@@ -118,5 +120,4 @@ def _columns(
         raise GenebertError(
             f"w= {width}, but {len(columns)} lines of probabilities follow", "correct one of them", where
         )
-    probabilities = np.array(columns).reshape(-1, 4)
-    return probabilities / probabilities.sum(axis=1, keepdims=True)
+    return np.array(columns).reshape(-1, 4)

@@ -7,6 +7,11 @@ import numpy as np
 
 from genebert.errors import GenebertError
 
+# What MEME itself assumes where a matrix does not say how many sites it was made from.
+DEFAULT_SITES = 20.0
+# Printed probabilities are rounded; a column off by more than this is another thing.
+TOLERANCE = 0.02
+
 
 @dataclass(frozen=True)
 class Motif:
@@ -66,3 +71,9 @@ def checked(motif: Motif, where: str) -> Motif:
             where,
         )
     return motif
+
+
+def as_counts(probabilities: np.ndarray, sites: float = DEFAULT_SITES) -> np.ndarray:
+    """Return probabilities [4, length], made to add up to 1 in each column, × the number of sites."""
+    counts: np.ndarray = probabilities / probabilities.sum(axis=0) * sites
+    return counts

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from genebert.errors import GenebertError
 from genebert.files import read_lines
 from genebert.motifs.jaspar import parse_jaspar, parse_single_matrix
 from genebert.motifs.meme import parse_meme
-from genebert.motifs.motif import Motif
+from genebert.motifs.motif import DEFAULT_SITES, TOLERANCE, Motif, as_counts
 from genebert.motifs.transfac import parse_transfac
 
 _Parser = Callable[[Iterable[tuple[int, str]], str], list[Motif]]
@@ -29,7 +30,9 @@ def read_motifs(path: str | Path, families: str | Path | None = None) -> list[Mo
     Parameters
     ----------
     path
-        JASPAR text (``jaspar`` or ``pfm``), minimal MEME or TRANSFAC, gzip or not.
+        JASPAR text (``jaspar`` or ``pfm``), MEME or TRANSFAC, gzip or not. A matrix of JASPAR or
+        TRANSFAC whose columns all add up to 1 holds frequencies: they are made counts of 20 sites, as
+        in MEME, and stderr says so.
     families
         Table for :func:`read_families`: it says the class and family of the motifs that it lists,
         whatever the motif file says.
@@ -41,7 +44,12 @@ def read_motifs(path: str | Path, families: str | Path | None = None) -> list[Mo
         motif at all.
     """
     lines = [(number, line) for number, line in read_lines(path) if not line.startswith("#")]
-    motifs = _parser(lines, path)(lines, str(path)) if any(line.strip() for _, line in lines) else []
+    motifs: list[Motif] = []
+    if any(line.strip() for _, line in lines):
+        parser = _parser(lines, path)
+        motifs = parser(lines, str(path))
+        if parser is not parse_meme:
+            motifs = _all_counts(motifs, path)
     if not motifs:
         raise GenebertError(f"{path} has no motifs", "give a file with at least one matrix")
     seen: set[str] = set()
@@ -59,6 +67,21 @@ def read_motifs(path: str | Path, families: str | Path | None = None) -> list[Mo
             tf_class, tf_family = known[motif.matrix_id]
             motifs[row] = dataclasses.replace(motif, tf_class=tf_class, tf_family=tf_family)
     return motifs
+
+
+def _all_counts(motifs: list[Motif], path: str | Path) -> list[Motif]:
+    """Return the motifs with counts for frequencies, beside which a pseudocount of 1 would be huge."""
+    shares = [bool((abs(motif.counts.sum(axis=0) - 1) <= TOLERANCE).all()) for motif in motifs]
+    if any(shares):
+        print(
+            f"{path}: {sum(shares)} of {len(motifs)} matrices hold frequencies: "
+            f"taken as those of {DEFAULT_SITES:g} sites",
+            file=sys.stderr,
+        )
+    return [
+        dataclasses.replace(motif, counts=as_counts(motif.counts)) if share else motif
+        for motif, share in zip(motifs, shares, strict=True)
+    ]
 
 
 def _parser(lines: list[tuple[int, str]], path: str | Path) -> _Parser:

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import gc
 import itertools
+import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from genebert.catalogue import digest_of_places
 from genebert.errors import GenebertError
 from genebert.files import complete_or_absent
 from genebert.genome import Genome, Interval
@@ -34,7 +36,7 @@ _SCHEMA = pa.schema(
         "motif": pa.uint16(),
         "position": pa.uint16(),
         "strand": pa.int8(),
-        "score": pa.float16(),
+        "score": pa.float64(),
     }
 )
 
@@ -74,7 +76,7 @@ class Hits(NamedTuple):
     strand
         int8, 1 or −1.
     score
-        float16, (score − lowest) / (highest − lowest) of the motif.
+        float64, (score − lowest) / (highest − lowest) of the motif: 1 for its best words and no other.
     """
 
     sequence: np.ndarray
@@ -143,7 +145,7 @@ class Scanner:
         columns = (
             [np.concatenate(column) for column in zip(*blocks, strict=True)]
             if blocks
-            else [np.empty(0, dtype) for dtype in (np.int64, np.uint16, np.uint16, np.int8, np.float16)]
+            else [np.empty(0, dtype) for dtype in (np.int64, np.uint16, np.uint16, np.int8, np.float64)]
         )
         return Hits(*columns)
 
@@ -160,7 +162,7 @@ class Scanner:
             matches.motif[order].astype(np.uint16),
             position[order].astype(np.uint16),
             matches.strand[order],
-            self.normalised(matches)[order].astype(np.float16),
+            self.normalised(matches)[order],
         )
 
 
@@ -235,17 +237,19 @@ def scan_chunk(
         Which chunk of how many.
     out
         Parquet file to write: region_id, motif, position, strand, score as in :class:`Hits`, in order
-        of region_id, motif, position, strand.
+        of region_id, motif, position, strand. Its metadata say what it was made of
+        (:func:`provenance`).
     """
     first, last = chunk_bounds(pq.read_metadata(regions).num_rows, chunk, chunks)
     rows = _read_rows(regions, first, last)
     lengths = rows["end"] - rows["start"]
     genome, scanner = Genome(fasta), Scanner(table, int(lengths.sum()))
     step = max(1, BLOCK_BP // int(max(lengths, default=1)))
+    schema = _SCHEMA.with_metadata({"genebert": json.dumps(provenance(table, rows))})
     found = 0
     with (
         complete_or_absent(out) as temporary,
-        pq.ParquetWriter(temporary, _SCHEMA, compression="zstd") as writer,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
     ):
         for start in Progress(range(0, len(rows), step), f"scanning chunk {chunk + 1} of {chunks}"):
             hits = scanner.scan(fetch_all(genome, rows.iloc[start : start + step]))
@@ -253,6 +257,14 @@ def scan_chunk(
             writer.write_table(_as_table(hits, first + start))
     genome.close()
     return f"{found} hits in {len(rows)} regions"
+
+
+def provenance(table: MotifTable, rows: pd.DataFrame) -> dict[str, str]:
+    """Return hashes of what the hits of a chunk are of: motifs, and chrom, start, end of its regions."""
+    return {
+        "motifs": table.digest(),
+        "regions": digest_of_places(pa.Table.from_pandas(rows, preserve_index=False).to_batches()),
+    }
 
 
 def _read_rows(regions: str | Path, first: int, last: int) -> pd.DataFrame:

@@ -18,6 +18,8 @@ from genebert.motifs.read import read_motifs
 # Scores are whole multiples of 1/1024 nat: their sums are exact in floating point, in any order, so
 # that every scanner agrees on every hit, and p-values can be counted exactly.
 UNITS_PER_NAT = 1024
+# Frequencies of the background that differ by less are equal but for their rounding.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,8 @@ def score_motifs(
     motifs
         In any order.
     background
-        Frequencies of A, C, G, T.
+        Frequencies of A, C, G, T, the same on both strands: A = T and C = G, as one threshold serves
+        both.
     pseudocount
         Added to each column, shared out by the background.
     p_value
@@ -169,8 +172,10 @@ def score_motifs(
     Raises
     ------
     GenebertError
-        If no motif is left, or the order is ``family`` and no motif has one.
+        If a setting is out of its range, no motif is left, or the order is ``family`` and no motif has
+        one.
     """
+    _check_settings(background, pseudocount, p_value, max_realised_p)
     kept: list[ScoredMotif] = []
     dropped: list[ScoredMotif] = []
     for index in row_order(motifs, order):
@@ -189,6 +194,32 @@ def score_motifs(
     if len(kept) > 65535:
         raise GenebertError(f"{len(kept)} motifs, at most 65535", "give fewer motifs")
     return MotifTable(kept, dropped, list(background), pseudocount, p_value, order)
+
+
+def _check_settings(
+    background: Sequence[float], pseudocount: float, p_value: float, max_realised_p: float
+) -> None:
+    shown = " ".join(f"{frequency:g}" for frequency in background)
+    if len(background) != 4 or not all(0 < frequency < 1 for frequency in background):
+        raise GenebertError(
+            f"background {shown} is not four frequencies between 0 and 1", "give those of A, C, G, T"
+        )
+    if abs(sum(background) - 1) > _ROUNDING:
+        raise GenebertError(f"background {shown} sums to {sum(background):g}", "make it sum to 1")
+    a, c, g, t = background
+    if abs(a - t) > _ROUNDING or abs(c - g) > _ROUNDING:
+        raise GenebertError(
+            f"background {shown} differs between the strands", "make A = T and C = G: take their means"
+        )
+    if not 0 < pseudocount < float("inf"):
+        raise GenebertError(f"pseudocount {pseudocount:g} is not positive", "give a number above 0")
+    if not 0 < p_value < 1:
+        raise GenebertError(f"p-value {p_value:g} is not between 0 and 1", "give one such as 1e-4")
+    if not p_value <= max_realised_p <= 1:
+        raise GenebertError(
+            f"the greatest realised p, {max_realised_p:g}, is not between the p-value {p_value:g} and 1",
+            "raise it, or lower the p-value",
+        )
 
 
 def write_motif_table(

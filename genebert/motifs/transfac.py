@@ -1,4 +1,7 @@
-"""Count matrices in TRANSFAC text format, as JASPAR releases and Biopython write it."""
+"""Matrices in TRANSFAC text format, as JASPAR releases and Biopython write it.
+
+Numbers are taken as they are; :func:`genebert.motifs.read.read_motifs` makes frequencies counts.
+"""
 
 import re
 from collections.abc import Iterable

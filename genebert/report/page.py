@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from genebert import __version__
-from genebert.corpus.read import Corpus, read_corpus
+from genebert.corpus.place import open_corpus
+from genebert.corpus.read import Corpus
 from genebert.corpus.scores import from_steps
 from genebert.files import open_text_for_writing
 from genebert.genome import SPLITS
@@ -36,6 +37,7 @@ STAGES = (
     ("summary", "this page's table"),
 )
 LOCUS_COLUMNS = 32
+_BLOCK = 1 << 14
 
 
 def write_report(
@@ -66,7 +68,7 @@ def write_report(
     out
         HTML file.
     """
-    corpus = read_corpus(results / "corpus")
+    corpus = open_corpus(results / "corpus", "cpu")
     manifest = json.loads((results / "corpus/manifest.json").read_text())
     motifs = read_motif_table(results / "motifs/motifs.parquet")
     summary = pd.read_csv(results / "benchmarks/summary.tsv", sep="\t")
@@ -177,7 +179,10 @@ def draw_statistics(corpus: Corpus, folder: Path, manifest: Mapping[str, Any]) -
             for part in manifest["parts"]
         ]
     )
-    return plots.corpus_statistics(counts, hits, np.count_nonzero(corpus.best, axis=1))
+    # Block by block: a mapped table need not fit into memory.
+    blocks = [corpus.best[first : first + _BLOCK] for first in range(0, corpus.regions, _BLOCK)]
+    motifs = np.concatenate([np.count_nonzero(block, axis=1) for block in blocks])
+    return plots.corpus_statistics(counts, hits, motifs)
 
 
 def draw_locus(corpus: Corpus) -> tuple[str, str]:

@@ -87,6 +87,7 @@ def _make_corpus(
         metadata=Metadata(
             version=VERSION,
             genome="toy",
+            catalogue=f"regions of seed {seed}",
             width=width,
             motifs=[f"motif{m}" for m in range(motifs)],
             motif_digest="0123456789abcdef",
@@ -230,6 +231,7 @@ def toy_task(synthetic_corpus: Corpus) -> Dataset:
         table=table,
         classes=["background", "promoter"],
         motif_digest=synthetic_corpus.metadata.motif_digest,
+        catalogue=synthetic_corpus.metadata.catalogue,
         codes=codes,
         hit_offsets=np.cumsum([0, *map(len, motif)]).astype(np.int64),
         hit_motif=np.concatenate(motif).astype(np.int64),

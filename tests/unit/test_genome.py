@@ -254,6 +254,70 @@ def test_any_wrapping_is_copied_and_indexed_as_pyfaidx_does(
     assert max(map(len, out.read_text().splitlines())) <= 60
 
 
+_INDEX_A_CONTIG_OF_ONE_LINE = """
+import re, sys
+from pathlib import Path
+import pyfaidx
+from genebert.genome import index_genome
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text()).group(1))
+before = peak()
+index_genome(sys.argv[1], sys.argv[2])
+print((peak() - before) // 1024)
+"""
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="peak memory is read as Linux tells it"
+)
+def test_memory_does_not_grow_with_a_contig_of_one_line(tmp_path: Path) -> None:
+    with (tmp_path / "source.fa").open("wb") as out:
+        out.write(b">chr1\n" + b"ACGTTGCAAC" * 6_000_000 + b"\n>chr2\nACGT\n")
+    command = [sys.executable, "-c", _INDEX_A_CONTIG_OF_ONE_LINE]
+    paths = [tmp_path / "source.fa", tmp_path / "genome.fa"]
+    grown = int(subprocess.check_output([*command, *paths], text=True))
+    assert grown < 50, "MB: less than the contig has"
+    assert read_lengths(tmp_path / "genome.fa.fai") == {"chr1": 60_000_000, "chr2": 4}
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 5, 10**6])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (">a\r\nACGT\r\nAC", None),
+        (">a x\nAC\nGT>b\nACGT\n", "'>' is no nucleotide code (source.fa line 3)"),
+        (">a\nAC\nGTACGT!A\n>b\nA\n", "'!' is no nucleotide code (source.fa line 3)"),
+        (">a\nAC\nGTACGT\n>b\nA\n>a\nC\n", "contig 'a' is named twice (source.fa line 6)"),
+        (">a\nAC\rGT\n", r"'\r' is no nucleotide code (source.fa line 2)"),
+        (">a\nACGT\r", r"'\r' is no nucleotide code (source.fa line 2)"),
+        (">a\nAC\n>b", "contig 'b' of source.fa has no sequence"),
+        ("\r\n\r\nAC\n", "sequence before the first '>' line (source.fa line "),
+    ],
+)
+def test_where_blocks_are_cut_changes_neither_copy_nor_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, text: str, said: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "read_blocks", functools.partial(read_blocks, size=block))
+    Path("source.fa").write_bytes(text.encode())
+    if said is None:
+        index_genome("source.fa", "genome.fa")
+        assert Path("genome.fa").read_text() == ">a\nACGTAC\n"
+    else:
+        with pytest.raises(GenebertError) as error:
+            index_genome("source.fa", "genome.fa")
+        assert said.replace(r"\r", "\r") in str(error.value)
+
+
+def test_a_header_without_an_end_is_refused_before_it_fills_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LONGEST_HEADER", 1000)
+    monkeypatch.setattr(module, "read_blocks", functools.partial(read_blocks, size=300))
+    (tmp_path / "mac.fa").write_bytes(b">chr1\r" + b"ACGT\r" * 1000)
+    with pytest.raises(GenebertError, match="has no end"):
+        index_genome(tmp_path / "mac.fa", tmp_path / "genome.fa")
+
+
 def test_only_contigs_in_use_are_copied(tmp_path: Path) -> None:
     (tmp_path / "source.fa").write_text(">chr1 a\nACGT\n>chr1_alt\nAC\n>chrEBV\nGG\n>chr2\nTT\nT\n")
     index_genome(tmp_path / "source.fa", tmp_path / "genome.fa", "chr([0-9]+|X)")

@@ -29,8 +29,8 @@ GOLDEN = {
     "peaks": (1, "b0e23608832479c5"),
     "regions": (1, "df48740844771a01"),
     "motifs": (2, "22f12ceb84f9098e"),
-    "scan": (1, "04fa6d4e2a13ccfb"),
-    "corpus": (2, "3e6c73d047a287ac"),
+    "scan": (2, "6f68e8fbdc2cf215"),
+    "corpus": (3, "9f0a2866bd48cff3"),
 }
 
 MORE_MOTIFS = """\

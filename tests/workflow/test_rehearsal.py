@@ -172,7 +172,9 @@ def test_the_default_configuration_runs_from_addresses_to_report(
     accession = f"/{ENCODE}/ENCFF333TAT/@@download/ENCFF333TAT.bed.gz"
     web.faults[accession] = [{"status": 503}, {"truncate": 1000}]
     web.faults[f"/{GENOME}"] = [{"truncate": 100_000}]
-    _run(project)
+    text = _run(project)
+    assert f"warning: nothing vouches for https://{GENCODE}" in text
+    assert "attempt 2 of" in text
 
     results = project / "results"
     for place, data in mirror.items():
@@ -243,3 +245,27 @@ def test_a_genome_that_is_not_the_pinned_one_stops_the_run(project: Path, web: A
     assert f"error: https://{GENOME}" in text
     assert "fix: " in text
     assert not list((project / "data").rglob("hg38*"))
+
+
+def test_what_lies_there_is_verified_and_never_lost(
+    project: Path, web: Any, mirror: dict[str, bytes]
+) -> None:
+    """A pinned file put there by hand, wrong; and a forced rerun without a network."""
+    genome, blacklist = project / "data" / GENOME, project / "data" / BLACKLIST
+    for path, data in ((genome, b">chr1\nACGT\n"), (blacklist, mirror[BLACKLIST])):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(gzip.compress(data) if path == genome else data)
+    for place, data in mirror.items():
+        if place not in (GENOME, BLACKLIST) and not place.endswith("/"):
+            (project / "data" / place).parent.mkdir(parents=True, exist_ok=True)
+            (project / "data" / place).write_bytes(data)
+    text = _run(project, "results/reference/checksums.tsv", check=False)
+    assert f"error: data/{GENOME} has md5:" in text
+    _change(project, "downloads", offline=True)
+    text = _run(project, "-F", f"data/{GENOME}", check=False)
+    assert f"error: data/{GENOME} has md5:" in text
+    assert genome.exists()
+    text = _run(project, "-F", f"data/{BLACKLIST}")
+    assert f"offline: nothing vouches for data/{BLACKLIST}" in text
+    assert blacklist.read_bytes() == mirror[BLACKLIST]
+    assert not web.requests

@@ -136,7 +136,10 @@ def test_default_configuration_does_not_shine_through_a_chosen_one(project: Path
 
 def test_default_configuration_is_used_when_none_is_chosen() -> None:
     done = snakemake("-n", check=False)
-    assert "data/hgdownload.soe.ucsc.edu/goldenPath/hg38/bigZips/hg38.fa.gz" in done.stdout + done.stderr
+    assert (
+        "Fetching https://hgdownload.soe.ucsc.edu/goldenPath/hg38/bigZips/hg38.fa.gz"
+        in done.stdout + done.stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -184,9 +187,38 @@ def test_bad_input_stops_at_preflight_with_its_line_shown(project: Path) -> None
     assert "chr20:63025000-63025600 ends after the contig's 63025520 bp (config/bad.bed line 2)" in text
     assert "fix: use a file of the same assembly" in text
     assert not (project / "results/bad/reference/preflight.tsv").exists()
-    assert not (project / "results/bad/peaks").exists() or not any(
-        (project / "results/bad/peaks").iterdir()
+    assert not (project / "results/bad/peaks/bad.bed.gz").exists()
+    assert not (project / "results/bad/regions").exists()
+
+
+def test_missing_files_are_named_with_their_lines_before_any_job(project: Path) -> None:
+    sheet = (project / "config/small sheet.tsv").read_text()
+    (project / "config/typo.tsv").write_text(sheet.replace("my data/CD4", "my data/CD44"))
+    raw = yaml.safe_load((project / "config/small.yaml").read_text())
+    raw |= {"results_dir": "results/typo", "samples": "config/typo.tsv"}
+    raw["genome"]["blacklist"] = "none.bed"
+    (project / "config/typo.yaml").write_text(yaml.safe_dump(raw))
+    done = snakemake("-n", "--configfile", "config/typo.yaml", folder=project, check=False)
+    text = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "2 input files do not exist" in text
+    assert "my data/CD44_day2.broadPeak.gz  (config/typo.tsv line 2)" in text
+    assert "none.bed  (genome.blacklist in the configuration)" in text
+    assert "fix: correct the paths" in text
+    assert "Traceback" not in text
+
+
+def test_a_pattern_of_contigs_may_have_braces(project: Path) -> None:
+    raw = yaml.safe_load((project / "config/small.yaml").read_text())
+    raw |= {"results_dir": "results/braces"}
+    raw["genome"]["contigs"] = "chr([0-9]{1,2}|X|Y)"
+    (project / "config/braces.yaml").write_text(yaml.safe_dump(raw))
+    snakemake(
+        "results/braces/reference/genome.fa.fai", "--configfile", "config/braces.yaml", folder=project
     )
+    assert (project / "results/braces/reference/genome.fa.fai").read_text().startswith("chr20\t")
+    done = snakemake("-n", "--configfile", "config/braces.yaml", folder=project)
+    assert planned(done.stdout + done.stderr)["task_promoter"] == 1
 
 
 def test_every_stage_writes_what_the_design_says(finished: Path) -> None:
@@ -297,6 +329,31 @@ def test_a_comment_in_the_sheet_reruns_nothing(finished: Path) -> None:
         sheet.write("# a comment\n")
     done = snakemake("-n", "--configfile", "config/small.yaml", folder=finished)
     assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def _with_sheet(finished: Path, name: str, lines: list[str]) -> dict[str, int]:
+    (finished / f"config/{name}.tsv").write_text("\n".join(lines) + "\n")
+    raw = yaml.safe_load((finished / "config/small.yaml").read_text())
+    raw["samples"] = f"config/{name}.tsv"
+    (finished / f"config/{name}.yaml").write_text(yaml.safe_dump(raw))
+    done = snakemake("-n", "--configfile", f"config/{name}.yaml", folder=finished)
+    return planned(done.stdout + done.stderr)
+
+
+def test_name_and_order_of_the_sheet_decide_nothing(finished: Path) -> None:
+    header, *rows = (finished / "config/small sheet.tsv").read_text().splitlines()
+    assert len([row for row in rows if not row.startswith("#")]) == 2
+    assert _with_sheet(finished, "turned", [header, *reversed(rows)]) == {}
+
+
+def test_another_sample_leaves_the_peaks_of_the_others_alone(finished: Path) -> None:
+    lines = (finished / "config/small sheet.tsv").read_text().splitlines()
+    another = next(
+        row for row in (ROOT / "config/demo_samples.tsv").read_text().splitlines() if "NK" in row
+    )
+    counts = _with_sheet(finished, "more", [*lines, another])
+    assert (counts["peaks"], counts["preflight"], counts["regions"]) == (1, 1, 1)
+    assert "motifs" not in counts
 
 
 def test_a_changed_tss_file_reruns_its_task_only(finished: Path) -> None:

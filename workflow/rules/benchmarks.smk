@@ -29,7 +29,7 @@ rule task_promoter:
     params:
         settings=task_settings,
         held_out=HELD_OUT,
-        contigs=CONFIG.genome.contigs,
+        contigs=contigs,
         columns=CONFIG.model.columns,
         version=STAGES["promoter"],
     message:

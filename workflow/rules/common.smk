@@ -14,7 +14,7 @@ sys.path.insert(0, PROJECT)
 from genebert import config as configuration
 from genebert.errors import GenebertError
 from genebert.inputs.sheet import read_samples
-from genebert.inputs.source import parse_source
+from genebert.inputs.source import canonical, parse_source
 from genebert.versions import STAGES
 
 # Rules call `python -m genebert`: the interpreter that runs Snakemake, unless `--sdm conda` puts the
@@ -38,25 +38,36 @@ CONFIG = or_explain(
 )
 R = CONFIG.results_dir.rstrip("/")
 DATA = CONFIG.downloads.folder.rstrip("/")
+# By name: the order of rows decides nothing.
 SAMPLES = {
-    sample.sample: sample for sample in or_explain(read_samples, CONFIG.samples, DATA)
+    sample.sample: sample
+    for sample in sorted(
+        or_explain(read_samples, CONFIG.samples, DATA), key=lambda s: s.sample
+    )
 }
 # Every input file: as the configuration names it, and where it lies.
 SOURCES = CONFIG.sources()
 PATHS = {key: parse_source(text).path(DATA) for key, text in SOURCES.items()}
-# What is fetched, by the file's place below DATA.
+ALL_SOURCES = [
+    *(
+        (f"{key} in the configuration", parse_source(text))
+        for key, text in SOURCES.items()
+    ),
+    *((sample.where, sample.source) for sample in SAMPLES.values()),
+]
+# What is fetched, by the file's place below DATA; a pinned one hides the same one without a pin.
 FETCHED = {
     source.path(DATA).removeprefix(f"{DATA}/"): source
-    for source in [
-        *map(parse_source, SOURCES.values()),
-        *(sample.source for sample in SAMPLES.values()),
-    ]
+    for _, source in sorted(ALL_SOURCES, key=lambda pair: pair[1].checksum or "")
     if source.url
 }
 GENOME = f"{R}/reference/genome.fa"
 CHUNKS = [f"{chunk:04d}" for chunk in range(CONFIG.motifs.chunks)]
 # How files are fetched affects no result: not a parameter, so that a change reruns nothing.
 os.environ.update(GENEBERT_DOWNLOADS=CONFIG.downloads.model_dump_json())
+# Where the sheet lies affects none either: rules take it as a resource, and the rows that count as
+# parameters.
+SHEET = shlex.join(["--samples", CONFIG.samples, "--data", DATA])
 HELD_OUT = shlex.join(
     [
         "--validation",
@@ -88,9 +99,17 @@ def task_source(wildcards):
 
 
 def task_settings(wildcards):
-    """Return the settings of a task, without the checksum of its file: a new pin rebuilds nothing."""
+    """Return the settings of a task."""
     task = CONFIG.benchmarks.tasks[wildcards.task]
-    return as_json(task, tss=parse_source(task.tss).text)
+    return as_json(task, tss=unpinned(task.tss))
+
+
+def peaks_settings(wildcards):
+    """Return the filters of peaks."""
+    mappable = CONFIG.peaks.mappable
+    return as_json(
+        CONFIG.peaks, mappable=None if mappable is None else unpinned(mappable)
+    )
 
 
 def option(flag, value):
@@ -103,8 +122,34 @@ def existing(key):
     return [PATHS[key]] if key in PATHS else []
 
 
-def stop_if_missing_offline():
-    """Name what is missing before any job runs where nothing may be fetched."""
+def contigs(wildcards):
+    """Return the pattern of contigs: of a function, Snakemake takes its braces for no wildcards."""
+    return CONFIG.genome.contigs
+
+
+def sheet(wildcards):
+    """Return the options that name the sheet and the folder of fetched files."""
+    return SHEET
+
+
+def unpinned(text):
+    """Return a source without its checksum: a new pin is verified (rule checksums), it reruns nothing."""
+    return parse_source(text).text
+
+
+def stop_if_missing():
+    """Name every file that is missing and will not be fetched, before any job runs."""
+    lines = [
+        f"  {source.text}  ({where})"
+        for where, source in ALL_SOURCES
+        if source.url is None and not Path(source.text).exists()
+    ]
+    if lines:
+        raise WorkflowError(
+            f"{len(lines)} input files do not exist:\n"
+            + "\n".join(lines)
+            + "\nfix: correct the paths; they count from the folder in which snakemake is called"
+        )
     missing = [place for place in FETCHED if not Path(DATA, place).exists()]
     if CONFIG.downloads.offline and missing:
         lines = [f"  {DATA}/{place}  from {FETCHED[place].url}" for place in missing]
@@ -138,4 +183,4 @@ def weights_of(wildcards):
     return f"{R}/pretrain/{variant}/seed{wildcards.seed}/model/model.safetensors"
 
 
-stop_if_missing_offline()
+stop_if_missing()

@@ -3,7 +3,6 @@
 
 rule motifs:
     input:
-        preflight=f"{R}/reference/preflight.tsv",
         motifs=PATHS["motifs.file"],
         families=existing("motifs.families"),
     output:
@@ -74,10 +73,10 @@ rule corpus:
         f"{R}/logs/timings/corpus.{{chunk}}.tsv"
     conda:
         "../../envs/genebert.yaml"
+    resources:
+        sheet=sheet,
     params:
-        genome=CONFIG.genome.name,
-        sheet=CONFIG.samples,
-        data=DATA,
+        genome=lambda wildcards: CONFIG.genome.name,
         cell_types=sorted({sample.cell_type for sample in SAMPLES.values()}),
         chunk=lambda wildcards: int(wildcards.chunk),
         chunks=len(CHUNKS),
@@ -86,7 +85,7 @@ rule corpus:
         "Writing part {wildcards.chunk} of the corpus"
     shell:
         "python -m genebert corpus write --genome {input.fasta:q} --genome-name {params.genome:q}"
-        " --samples {params.sheet:q} --data {params.data:q}"
+        " {resources.sheet}"
         " --regions {input.regions:q} --accessibility {input.accessibility:q}"
         " --motifs {input.motifs:q} --hits {input.hits:q} --inputs {input.checksums:q}"
         " --chunk {params.chunk} --chunks {params.chunks} --out {output:q} 2> {log:q}"

@@ -25,14 +25,14 @@ localrules:
 
 rule download:
     output:
-        f"{DATA}/{{place}}",
+        # Not deleted before the job, nor when it fails: what is there may be right, or all there is.
+        update(f"{DATA}/{{place}}"),
     log:
         f"{R}/logs/download/{{place}}.log",
     conda:
         "../../envs/genebert.yaml"
     resources:
         connections=1,
-        # No parameter: pinning a file that is there verifies it (rule checksums), it fetches nothing.
         pin=lambda wildcards: option("--checksum", FETCHED[wildcards.place].checksum),
     params:
         url=lambda wildcards: FETCHED[wildcards.place].url,
@@ -40,8 +40,9 @@ rule download:
     message:
         "Fetching {params.url}"
     shell:
+        # Progress and warnings are shown, too: nobody reads the log of what went well.
         "python -m genebert download --source {params.url:q} {resources.pin}"
-        ' --settings "$GENEBERT_DOWNLOADS" --out {output:q} 2> {log:q}'
+        ' --settings "$GENEBERT_DOWNLOADS" --out {output:q} 2>&1 | tee {log:q} >&2'
 
 
 # Of its own, and before anything else: a pin added later verifies files, it reruns nothing.
@@ -56,18 +57,20 @@ rule checksums:
     priority: 100
     conda:
         "../../envs/genebert.yaml"
+    resources:
+        sheet=sheet,
     params:
-        files=[f"{key}={text}" for key, text in SOURCES.items()],
-        sheet=CONFIG.samples,
-        pins=[sample.source.checksum for sample in SAMPLES.values()],
-        data=DATA,
+        files=lambda wildcards: [f"{key}={text}" for key, text in SOURCES.items()],
+        rows=[
+            [sample.assay, sample.source.checksum or ""] for sample in SAMPLES.values()
+        ],
         lock=CONFIG.downloads.lock,
         version=STAGES["reference"],
     message:
         "Comparing input files with their pinned checksums"
     shell:
-        "python -m genebert checksums --files {params.files:q} --samples {params.sheet:q}"
-        " --data {params.data:q} --lock {params.lock:q} --out {output:q} 2> {log:q}"
+        "python -m genebert checksums --files {params.files:q} {resources.sheet}"
+        " --lock {params.lock:q} --out {output:q} 2> {log:q}"
 
 
 rule index_genome:
@@ -83,7 +86,7 @@ rule index_genome:
     conda:
         "../../envs/genebert.yaml"
     params:
-        contigs=CONFIG.genome.contigs,
+        contigs=contigs,
         version=STAGES["reference"],
     message:
         "Copying and indexing the genome"
@@ -92,6 +95,7 @@ rule index_genome:
         " --out {output.fasta:q} 2> {log:q}"
 
 
+# Peaks are cleaned without waiting for it (each job checks its own sample), regions are made after it.
 rule preflight:
     input:
         fasta=GENOME,
@@ -108,22 +112,28 @@ rule preflight:
         f"{R}/logs/preflight.log",
     benchmark:
         f"{R}/logs/timings/preflight.tsv"
+    # First of all that can run: what is wrong shows before hours are spent.
+    priority: 100
     conda:
         "../../envs/genebert.yaml"
+    resources:
+        sheet=sheet,
+        # With their pins, which are verified here as well.
+        files=lambda wildcards: shlex.join(
+            f"{name}={text}" for name, text in INPUT_FILES.items()
+        ),
+        lock=lambda wildcards: option("--lock", CONFIG.downloads.lock),
     params:
-        name=CONFIG.genome.name,
-        # Without their pins: see rule checksums.
-        files=[
-            f"{name}={parse_source(text).text}" for name, text in INPUT_FILES.items()
-        ],
-        sheet=CONFIG.samples,
+        name=lambda wildcards: CONFIG.genome.name,
+        files=lambda wildcards: {
+            name: unpinned(text) for name, text in INPUT_FILES.items()
+        },
         # The rows, not the file: a comment in the sheet reruns nothing.
-        rows=[
-            [s.sample, s.cell_type, s.format, s.path, s.assembly, s.contig_style]
-            for s in SAMPLES.values()
-        ],
-        data=DATA,
-        contigs=CONFIG.genome.contigs,
+        rows=[[s.sample, s.format, s.path, s.contig_style] for s in SAMPLES.values()],
+        assemblies=sorted(
+            {canonical(s.assembly) for s in SAMPLES.values() if s.assembly}
+        ),
+        contigs=contigs,
         held_out=HELD_OUT,
         width=CONFIG.regions.width,
         version=STAGES["reference"],
@@ -131,7 +141,7 @@ rule preflight:
         "Checking every input of the corpus against the genome"
     shell:
         "python -m genebert preflight --genome {input.fasta:q} --genome-name {params.name:q}"
-        " --files {params.files:q} --samples {params.sheet:q} --data {params.data:q}"
+        " --files {resources.files} {resources.sheet} {resources.lock}"
         " --contigs {params.contigs:q} {params.held_out} --width {params.width}"
         " --out {output:q} 2> {log:q}"
 
@@ -146,21 +156,22 @@ rule preflight_task:
         f"{R}/reference/preflight.{{task}}.tsv",
     log:
         f"{R}/logs/preflight.{{task}}.log",
-    # First of all that can run: what is wrong shows before hours are spent.
     priority: 100
     conda:
         "../../envs/genebert.yaml"
+    resources:
+        source=lambda wildcards: shlex.join(
+            ["--source", CONFIG.benchmarks.tasks[wildcards.task].tss, "--data", DATA]
+        ),
+        lock=lambda wildcards: option("--lock", CONFIG.downloads.lock),
     params:
         style=lambda wildcards: CONFIG.benchmarks.tasks[wildcards.task].contig_style,
-        source=lambda wildcards: parse_source(
-            CONFIG.benchmarks.tasks[wildcards.task].tss
-        ).text,
-        data=DATA,
-        contigs=CONFIG.genome.contigs,
+        source=lambda wildcards: unpinned(CONFIG.benchmarks.tasks[wildcards.task].tss),
+        contigs=contigs,
         version=STAGES["reference"],
     message:
         "Checking the intervals of task {wildcards.task} against the genome"
     shell:
         "python -m genebert preflight-task --genome {input.fasta:q} --name {wildcards.task}"
-        " --source {params.source:q} --data {params.data:q} --contig-style {params.style}"
+        " {resources.source} {resources.lock} --contig-style {params.style}"
         " --contigs {params.contigs:q} --out {output:q} 2> {log:q}"

@@ -3,7 +3,6 @@
 
 rule peaks:
     input:
-        preflight=f"{R}/reference/preflight.tsv",
         fasta=GENOME,
         fai=f"{GENOME}.fai",
         raw=lambda wildcards: SAMPLES[wildcards.sample].path,
@@ -17,29 +16,30 @@ rule peaks:
         f"{R}/logs/timings/peaks.{{sample}}.tsv"
     conda:
         "../../envs/genebert.yaml"
+    resources:
+        sheet=sheet,
     params:
         row=lambda wildcards: [
             SAMPLES[wildcards.sample].format,
             SAMPLES[wildcards.sample].contig_style,
         ],
-        sheet=CONFIG.samples,
-        data=DATA,
-        contigs=CONFIG.genome.contigs,
+        contigs=contigs,
         blacklist=option("--blacklist", PATHS.get("genome.blacklist")),
         mappable=option("--mappable", PATHS.get("peaks.mappable")),
-        settings=as_json(CONFIG.peaks),
+        settings=peaks_settings,
         version=STAGES["peaks"],
     message:
         "Cleaning the peaks of {wildcards.sample}"
     shell:
-        "python -m genebert peaks --sample {wildcards.sample} --samples {params.sheet:q}"
-        " --data {params.data:q} --genome {input.fasta:q} --contigs {params.contigs:q}"
+        "python -m genebert peaks --sample {wildcards.sample} {resources.sheet}"
+        " --genome {input.fasta:q} --contigs {params.contigs:q}"
         " {params.blacklist} {params.mappable} --settings {params.settings:q}"
         " --out {output:q} 2> {log:q}"
 
 
 rule regions:
     input:
+        preflight=f"{R}/reference/preflight.tsv",
         peaks=expand(f"{R}/peaks/{{sample}}.bed.gz", sample=SAMPLES),
         fasta=GENOME,
         fai=f"{GENOME}.fai",
@@ -53,9 +53,9 @@ rule regions:
         f"{R}/logs/timings/regions.tsv"
     conda:
         "../../envs/genebert.yaml"
+    resources:
+        sheet=sheet,
     params:
-        sheet=CONFIG.samples,
-        data=DATA,
         peaks=lambda wildcards, input: Path(input.peaks[0]).parent,
         out=lambda wildcards, output: Path(output.regions).parent,
         cell_types={name: sample.cell_type for name, sample in SAMPLES.items()},
@@ -65,5 +65,5 @@ rule regions:
     message:
         "Joining the peaks of all samples into one catalogue of regions"
     shell:
-        "python -m genebert regions --samples {params.sheet:q} --data {params.data:q} --peaks {params.peaks:q}"
+        "python -m genebert regions {resources.sheet} --peaks {params.peaks:q}"
         " --genome {input.fasta:q} {params.held_out} --width {params.width} --out {params.out:q} 2> {log:q}"

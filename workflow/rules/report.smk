@@ -32,7 +32,7 @@ rule report:
         results=lambda wildcards, output: Path(output[0]).parent,
         runs=RUNS,
         tasks=list(CONFIG.benchmarks.tasks),
-        title=CONFIG.genome.name,
+        title=lambda wildcards: CONFIG.genome.name,
         block_bp=CONFIG.benchmarks.block_bp,
         version=STAGES["report"],
     message:

@@ -14,6 +14,7 @@ from genebert.benchmarks.dataset import (
     write_dataset,
 )
 from genebert.benchmarks.negatives import Occupied, gc_content, gc_matched
+from genebert.catalogue import catalogue_digest
 from genebert.config import PromoterTask as Settings
 from genebert.errors import GenebertError
 from genebert.genome import (
@@ -108,6 +109,7 @@ def build(
             "task": name,
             "classes": CLASSES,
             "motif_digest": motifs.digest(),
+            "catalogue": catalogue_digest(regions),
             "settings": settings.model_dump(),
         },
         out,

@@ -42,7 +42,7 @@ def _write(path: Path) -> None:
         np.array([0.25], np.float16),
     ]
     columns = np.array([[4, -1, 5], [-1, -1, -1], [0, -1, -1]])
-    meta = {"classes": ["no", "yes"], "motif_digest": "abc"}
+    meta = {"classes": ["no", "yes"], "motif_digest": "abc", "catalogue": "def"}
     write_dataset(_table(), motif, score, columns, meta, path)
 
 
@@ -51,7 +51,7 @@ def test_a_dataset_is_read_back_with_the_best_hit_of_each_motif(tmp_path: Path) 
     read = read_dataset(tmp_path / "d.parquet")
     pd.testing.assert_frame_equal(read.table.drop(columns="example_id"), _table(), check_dtype=False)
     assert read.table["example_id"].tolist() == [0, 1, 2]
-    assert (read.classes, read.motif_digest) == (["no", "yes"], "abc")
+    assert (read.classes, read.motif_digest, read.catalogue) == (["no", "yes"], "abc", "def")
     assert read.codes.tolist() == [[0, 1, 2, 3], [3, 3, 2, 4], [1, 1, 1, 1]]
     assert read.hit_offsets.tolist() == [0, 2, 2, 3]
     assert read.hit_motif.tolist() == [0, 7, 3]

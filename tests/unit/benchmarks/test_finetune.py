@@ -30,7 +30,8 @@ def fit(
     settings: ModelSettings, inputs: str, dataset: Dataset, corpus: Corpus, **changes: object
 ) -> tuple[np.ndarray, dict[str, float]]:
     content = {"epochs": 8, "patience": 8, "batch_size": 16, "learning_rate": 5e-3} | changes
-    return finetune(backbone(settings), inputs, dataset, corpus, Finetune(**content), seed=1)
+    seen = None if inputs == "sequence" else corpus
+    return finetune(backbone(settings), inputs, dataset, seen, Finetune(**content), 1, "cpu")
 
 
 def auroc(dataset: Dataset, probability: np.ndarray, split: str = "test") -> float:
@@ -144,7 +145,7 @@ def test_patience_ends_training_and_the_best_epoch_is_kept(
 def test_the_focal_column_is_made_of_the_examples_own_hits(
     toy_task: Dataset, synthetic_corpus: Corpus
 ) -> None:
-    examples = Examples(toy_task, synthetic_corpus, "both", "cpu")
+    examples = Examples(toy_task, synthetic_corpus, "cpu")
     rows = torch.tensor([5, 0, 77])
     codes, matrix, present = examples.batch(rows)
     assert matrix is not None
@@ -163,7 +164,7 @@ def test_the_focal_column_is_made_of_the_examples_own_hits(
 
 
 def test_a_sequence_model_is_given_no_matrix(toy_task: Dataset, synthetic_corpus: Corpus) -> None:
-    _, matrix, present = Examples(toy_task, synthetic_corpus, "sequence", "cpu").batch(torch.arange(3))
+    _, matrix, present = Examples(toy_task, None, "cpu").batch(torch.arange(3))
     assert matrix is None
     assert present is None
 
@@ -172,7 +173,7 @@ def test_a_sequence_model_is_given_no_matrix(toy_task: Dataset, synthetic_corpus
 def test_each_input_reads_its_own_modality(
     tiny_settings: ModelSettings, toy_task: Dataset, synthetic_corpus: Corpus
 ) -> None:
-    codes, matrix, present = Examples(toy_task, synthetic_corpus, "both", "cpu").batch(torch.arange(8))
+    codes, matrix, present = Examples(toy_task, synthetic_corpus, "cpu").batch(torch.arange(8))
     assert matrix is not None
     for inputs in INPUTS:
         torch.manual_seed(0)
@@ -211,7 +212,7 @@ def test_predictions_do_not_depend_on_the_order_of_examples(
     tiny_settings: ModelSettings, toy_task: Dataset, synthetic_corpus: Corpus, randomise: Callable
 ) -> None:
     model = randomise(Classifier(backbone(tiny_settings), "both", 2))
-    examples = Examples(toy_task, synthetic_corpus, "both", "cpu")
+    examples = Examples(toy_task, synthetic_corpus, "cpu")
     order = torch.randperm(150, generator=torch.Generator().manual_seed(0))
     straight = predict(model, examples, torch.arange(150))
     torch.testing.assert_close(predict(model, examples, order), straight[order], atol=1e-4, rtol=1e-4)

@@ -17,8 +17,11 @@ from genebert.benchmarks.baselines.logistic import fit_predict, kmer_features, m
 from genebert.benchmarks.dataset import Dataset, write_dataset
 from genebert.benchmarks.run import run
 from genebert.config import Finetune
+from genebert.config import Model as ModelSettings
 from genebert.corpus.read import Corpus
 from genebert.errors import GenebertError
+from genebert.model.checkpoint import Card, save_model
+from genebert.model.genebert import GeneBERT
 from genebert.sequence.codes import encode_all
 
 FEATURES = {"kmer": kmer_features, "motif": lambda dataset: motif_features(dataset, 40)}
@@ -37,6 +40,7 @@ def test_kmer_features_equal_plain_counting(texts: list[str]) -> None:
         table=pd.DataFrame({"label": [0] * number}),
         classes=["no", "yes"],
         motif_digest="",
+        catalogue="",
         codes=encode_all(texts),
         hit_offsets=np.zeros(number + 1, np.int64),
         hit_motif=np.zeros(0, np.int64),
@@ -106,7 +110,7 @@ def files(
         pairs = itertools.pairwise(offsets)
         return [values[first:last].astype(kind) for first, last in pairs]
 
-    metadata = {"classes": toy_task.classes, "motif_digest": toy_task.motif_digest}
+    metadata = {name: getattr(toy_task, name) for name in ("classes", "motif_digest", "catalogue")}
     write_dataset(
         toy_task.table,
         lists(toy_task.hit_motif, np.uint16),
@@ -139,3 +143,49 @@ def test_a_network_without_weights_is_refused(files: tuple[Path, Path], tmp_path
     with pytest.raises(GenebertError, match="weights"):
         run(*files, "scratch.both", None, Finetune(), "toy", 3, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_corpus_of_other_regions_or_motifs_is_refused(
+    files: tuple[Path, Path],
+    synthetic_corpus: Corpus,
+    write_corpus: Callable,
+    tmp_path: Path,
+) -> None:
+    """As many regions, with ids that are row numbers too: nothing else would tell them apart."""
+    for field, said in (("catalogue", "regions"), ("motif_digest", "motifs")):
+        metadata = synthetic_corpus.metadata.model_copy(update={field: "another"})
+        other = write_corpus(dataclasses.replace(synthetic_corpus, metadata=metadata), tmp_path / field)
+        with pytest.raises(GenebertError, match=f"dataset and corpus have other {said}"):
+            run(files[0], other, "kmer_logistic", None, Finetune(), "toy", 3, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_baseline_and_a_sequence_model_read_no_part(
+    files: tuple[Path, Path],
+    synthetic_corpus: Corpus,
+    tiny_model: GeneBERT,
+    tiny_settings: ModelSettings,
+    tmp_path: Path,
+) -> None:
+    facts = synthetic_corpus.metadata
+    card = Card(
+        settings=tiny_settings,
+        motifs=facts.motifs,
+        motif_digest=facts.motif_digest,
+        variant="scratch",
+        seed=0,
+        steps=0,
+    )
+    save_model(tiny_model, card, {}, tmp_path / "model")
+
+    def runs(name: str) -> str:
+        quick = Finetune(epochs=1, patience=1)
+        return run(*files, name, tmp_path / "model", quick, "toy", 3, tmp_path / name)
+
+    assert "scratch.both" in runs("scratch.both")
+    for part in files[1].glob("part-*"):
+        part.unlink()
+    for name in ("kmer_logistic", "motif_logistic", "scratch.sequence"):
+        assert name in runs(name)
+    with pytest.raises(GenebertError, match="missing or damaged"):
+        runs("scratch.region")

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from genebert.corpus.check import check, info
-from genebert.corpus.read import read_corpus, read_manifest
+from genebert.corpus.manifest import read_manifest
+from genebert.corpus.read import read_corpus
 from genebert.errors import GenebertError
 from genebert.files import sha256
 from genebert.genome import index_genome
@@ -62,6 +63,94 @@ def test_every_flipped_byte_is_found(copy: Path) -> None:
             GenebertError, match=r"part-0001\.parquet: SHA-256 \w{64}, the manifest says"
         ):
             check(copy)
+
+
+def test_every_flipped_bit_of_the_manifest_is_found(built: SimpleNamespace, copy: Path) -> None:
+    """Or it means the same: another kind of white space, a digit beyond a number's precision."""
+    sound = (copy / "manifest.json").read_bytes()
+    content, found = json.loads(sound), 0
+    for place in range(0, len(sound), 3):
+        spoilt = bytearray(sound)
+        spoilt[place] ^= 1 << place % 8
+        (copy / "manifest.json").write_bytes(spoilt)
+        try:
+            if json.loads(spoilt.decode()) == content:
+                continue
+        except ValueError:
+            pass
+        with pytest.raises(GenebertError):
+            check(copy)
+        found += 1
+    assert found > len(sound) / 6
+
+
+def change_manifest(folder: Path, **changes: Any) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | changes))
+
+
+@pytest.mark.parametrize("with_genome", [False, True])
+def test_other_totals_than_those_of_the_parts_are_found(
+    built: SimpleNamespace, copy: Path, with_genome: bool
+) -> None:
+    genome = built.genome if with_genome else None
+    sound = json.loads((copy / "manifest.json").read_text())
+    counts = sound["regions_by_split"]
+    change_manifest(copy, regions_by_split=counts | {"train": counts["train"] + 1})
+    with pytest.raises(GenebertError, match=r"manifest\.json: regions_by_split of the parts \{'train'"):
+        check(copy, None, genome)
+    (copy / "manifest.json").write_text(json.dumps(sound))
+    for contigs in (["chrA", "chrB", "chrC"], ["chrC", "chrA", "chrB"], ["chrA", "chrA", "chrB"]):
+        change_manifest(copy, contigs=contigs)
+        with pytest.raises(
+            GenebertError, match=r"manifest\.json: contigs of the parts \['chrA', 'chrB'"
+        ):
+            check(copy, None, genome)
+    change_manifest(copy, contigs=["chrB", "chrA"])
+    with pytest.raises(GenebertError, match="column chrom: is not in genome order"):
+        check(copy, None, genome)
+
+
+def test_regions_in_another_order_than_the_genomes_are_found(
+    built: SimpleNamespace, tiny_sequences: dict[str, str], tmp_path: Path
+) -> None:
+    text = "".join(f">{name}\n{dna}\n" for name, dna in reversed(tiny_sequences.items()))
+    (tmp_path / "other.fa").write_text(text)
+    index_genome(tmp_path / "other.fa", tmp_path / "genome.fa")
+    with pytest.raises(GenebertError, match="column chrom: is not in genome order"):
+        check(built.folder, None, tmp_path / "genome.fa")
+
+
+def test_a_hash_of_other_places_is_found(copy: Path) -> None:
+    for part in copy.glob("part-*"):
+        table = pq.read_table(part)
+        content = json.loads(table.schema.metadata[b"genebert"]) | {"catalogue": "of other regions"}
+        pq.write_table(table.replace_schema_metadata({"genebert": json.dumps(content)}), part)
+        list_anew(copy, part)
+    change_manifest(copy, metadata=content)
+    with pytest.raises(
+        GenebertError, match=r"manifest\.json: hash of all places \w+, the manifest says"
+    ):
+        check(copy)
+
+
+def test_a_part_that_the_manifest_does_not_list_is_found(copy: Path) -> None:
+    shutil.copy(copy / "part-0001.parquet", copy / "part-0003.parquet")
+    with pytest.raises(GenebertError, match=r"part-0003\.parquet is not in the manifest"):
+        check(copy)
+
+
+def test_an_empty_part_of_another_corpus_is_found(copy: Path) -> None:
+    part = copy / "part-0003.parquet"
+    table = pq.read_table(copy / "part-0002.parquet")[:0]
+    content = json.loads(table.schema.metadata[b"genebert"]) | {"genome": "another"}
+    pq.write_table(table.replace_schema_metadata({"genebert": json.dumps(content)}), part)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    row = {"part": part.name, "regions": 0, "hits": 0, "views": 0, "bytes": 1, "sha256": ""}
+    change_manifest(copy, parts=[*manifest["parts"], row])
+    list_anew(copy, part)
+    with pytest.raises(GenebertError, match=r"part-0003\.parquet is of another corpus"):
+        check(copy)
 
 
 def test_a_missing_part_is_found(copy: Path) -> None:
@@ -116,7 +205,9 @@ def test_other_counts_than_the_manifest_says_are_found(copy: Path, name: str) ->
         check(copy)
     manifest["parts"][1][name] -= 1
     (copy / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(GenebertError, match=rf"manifest\.json: {name} in all parts \d+, the manifest"):
+    with pytest.raises(
+        GenebertError, match=rf"manifest\.json is damaged: {name} is \d+, the sum of the"
+    ):
         check(copy)
 
 
@@ -215,8 +306,9 @@ def _swap(values: list[Any]) -> None:
         (
             "signal",
             lambda v: _set(0, [1.5] * len(v[0]))(v),
-            "row 0, column signal: is not between 0 and",
+            "row 0, column signal: is not above 0 and at",
         ),
+        ("signal", lambda v: _set(0, [0.0] * len(v[0]))(v), "row 0, column signal: is not above 0 and"),
         ("signal", lambda v: _set(0, [0.3] * len(v[0]))(v), "row 0, column signal: is no multiple of"),
     ],
 )

@@ -19,6 +19,14 @@ def test_a_kept_score_is_never_above_the_scanned_one_and_less_than_a_step_below(
     assert (np.diff(kept) >= 0).all(), "order is kept"
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 128), st.sampled_from([np.float64, np.float32, np.float16]))
+def test_the_very_next_number_below_a_step_is_kept_as_the_step_below(step: int, kind: type) -> None:
+    at = np.array([step / 128], kind)
+    assert to_steps(at) == step
+    assert to_steps(np.nextafter(at, kind(0))) == max(step - 1, 1)
+
+
 def test_kept_scores_are_exact_in_half_precision() -> None:
     steps = np.arange(1, 129, dtype=np.uint8)
     stored = from_steps(steps).astype(np.float16)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from genebert.catalogue import catalogue_digest, digest_of_places
 from genebert.corpus.check import check
 from genebert.corpus.read import Corpus, read_corpus
 from genebert.corpus.schema import SCHEMA, metadata_of
@@ -20,7 +21,7 @@ from genebert.corpus.write import write_manifest
 from genebert.errors import GenebertError
 from genebert.genome import SPLITS, Genome, Interval
 from genebert.motifs.reference import brute_force
-from genebert.motifs.scan import Scanner, chunk_bounds, scan_chunk
+from genebert.motifs.scan import Scanner, chunk_bounds, provenance, scan_chunk
 from genebert.motifs.table import read_motif_table, write_motif_table
 
 CHUNKS = 3
@@ -67,8 +68,8 @@ def test_stored_hits_are_those_of_brute_force_by_key(built: SimpleNamespace) -> 
         expected = []
         for motif, position, strand, score in brute_force(row.sequence, table.motifs):
             low, high = table.motifs[motif].lowest, table.motifs[motif].highest
-            true = np.float16((score - low) / (high - low))
-            expected.append((position, motif, strand, np.floor(float(true) * 128) / 128))
+            steps = np.floor((score - low) / (high - low) * 128)
+            expected.append((position, motif, strand, steps / 128))
         found = list(zip(row.position, row.motif, row.strand, row.score, strict=True))
         assert found == sorted(expected)
         compared += len(found)
@@ -186,10 +187,11 @@ def catalogues(draw: st.DrawFn) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFram
     regions = regions.assign(end=regions["start"] + WIDTH, split=draw(st.sampled_from(SPLITS)))
     regions.insert(0, "region_id", np.arange(rows, dtype=np.uint32))
     row = st.integers(0, max(rows - 1, 0))
-    hit = st.tuples(row, st.integers(0, 2), st.integers(0, WIDTH - 1), st.sampled_from([-1, 1]))
+    inside = st.integers(0, WIDTH - 7)  # the longest motif
+    hit = st.tuples(row, st.integers(0, 2), inside, st.sampled_from([-1, 1]))
     found = sorted(draw(st.sets(hit, max_size=12 * bool(rows))))
     hits = pd.DataFrame(found, columns=["region_id", "motif", "position", "strand"])
-    score = draw(st.lists(st.floats(0, 1, width=16), min_size=len(hits), max_size=len(hits)))
+    score = draw(st.lists(st.floats(0, 1), min_size=len(hits), max_size=len(hits)))
     pairs = draw(st.sets(st.tuples(row, st.sampled_from("BT")), max_size=8 * bool(rows)))
     # Sorted by region alone: cell types come in any order.
     open_in = pd.DataFrame(sorted(pairs, key=lambda pair: pair[0]), columns=["region_id", "cell_type"])
@@ -213,12 +215,14 @@ def test_what_is_written_is_read_in_genome_order(
     )
     regions.to_parquet(made.regions)
     open_in.astype({"region_id": "uint32", "cell_type": "str"}).to_parquet(made.accessibility)
-    types = {"region_id": "u4", "motif": "u2", "position": "u2", "strand": "i1", "score": "f2"}
+    types = {"region_id": "u4", "motif": "u2", "position": "u2", "strand": "i1", "score": "f8"}
     parts = [folder / f"part-{chunk}.parquet" for chunk in range(chunks)]
     for chunk, part in enumerate(parts):
         first, last = chunk_bounds(len(regions), chunk, chunks)
         own = hits[hits["region_id"].between(first, last - 1)].astype(types)
-        pq.write_table(pa.Table.from_pandas(own, preserve_index=False), folder / "hits.parquet")
+        made_of = json.dumps(provenance(read_motif_table(built.table), regions[first:last]))
+        table = pa.Table.from_pandas(own, preserve_index=False)
+        pq.write_table(table.replace_schema_metadata({"genebert": made_of}), folder / "hits.parquet")
         part_of_corpus(made, folder / "hits.parquet", chunk, chunks, part)
     write_manifest(parts, folder / "manifest.json")
     check(folder, built.table, built.genome)
@@ -241,11 +245,90 @@ def test_hits_of_another_chunk_are_refused(
 ) -> None:
     wrong = tmp_path / "hits.parquet"
     scan_chunk(built.genome, built.regions, read_motif_table(built.table), 1, CHUNKS, wrong)
+    with pytest.raises(GenebertError, match=r"hits of other regions than those given .*hits\.parquet"):
+        part_of_corpus(built, wrong, 0, CHUNKS, tmp_path / "part.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["hits.parquet"]
+
+
+def test_hits_of_other_motifs_are_refused_though_ids_agree(
+    built: SimpleNamespace, part_of_corpus: Callable, tmp_path: Path
+) -> None:
+    table = read_motif_table(built.table)
+    reordered = dataclasses.replace(table, motifs=table.motifs[::-1])
+    scan_chunk(built.genome, built.regions, reordered, 0, CHUNKS, tmp_path / "hits.parquet")
+    with pytest.raises(GenebertError, match=r"hits of other motifs than those given .*hits\.parquet"):
+        part_of_corpus(built, tmp_path / "hits.parquet", 0, CHUNKS, tmp_path / "part.parquet")
+    pq.write_table(pq.read_table(built.hits[0]).replace_schema_metadata(None), tmp_path / "bare.parquet")
+    with pytest.raises(GenebertError, match=r"hits of other motifs than those given .*bare\.parquet"):
+        part_of_corpus(built, tmp_path / "bare.parquet", 0, CHUNKS, tmp_path / "part.parquet")
+    (tmp_path / "bare.parquet").write_bytes(b"PAR1")
+    with pytest.raises(GenebertError, match=r"bare\.parquet is missing or damaged"):
+        part_of_corpus(built, tmp_path / "bare.parquet", 0, CHUNKS, tmp_path / "part.parquet")
+    assert not (tmp_path / "part.parquet").exists()
+
+
+def test_hits_of_rows_out_of_order_are_refused(
+    built: SimpleNamespace, part_of_corpus: Callable, tmp_path: Path
+) -> None:
+    hits = pq.read_table(built.hits[0])
+    pq.write_table(hits.take(np.arange(len(hits))[::-1]), tmp_path / "hits.parquet")
     with pytest.raises(
         GenebertError, match=r"are not those of regions 0 to \d+, in order .*hits\.parquet"
     ):
-        part_of_corpus(built, wrong, 0, CHUNKS, tmp_path / "part.parquet")
-    assert [path.name for path in tmp_path.iterdir()] == ["hits.parquet"]
+        part_of_corpus(built, tmp_path / "hits.parquet", 0, CHUNKS, tmp_path / "part.parquet")
+
+
+@pytest.mark.parametrize(("column", "value"), [("motif", 3), ("position", WIDTH - 3)])
+def test_a_hit_that_cannot_be_is_refused(
+    built: SimpleNamespace, part_of_corpus: Callable, tmp_path: Path, column: str, value: int
+) -> None:
+    """Three motifs, the shortest of 4 bp."""
+    hits = pq.read_table(built.hits[0])
+    at = hits.schema.get_field_index(column)
+    values = [value, *hits[column].to_pylist()[1:]]
+    spoilt = hits.set_column(at, hits.schema.field(at), pa.array(values, pa.uint16()))
+    pq.write_table(spoilt, tmp_path / "hits.parquet")
+    with pytest.raises(GenebertError, match=r"a hit of no motif of the table, or beyond its region's"):
+        part_of_corpus(built, tmp_path / "hits.parquet", 0, CHUNKS, tmp_path / "part.parquet")
+    assert not (tmp_path / "part.parquet").exists()
+
+
+def test_more_cell_types_than_readers_can_number_are_refused(
+    built: SimpleNamespace, part_of_corpus: Callable, tmp_path: Path
+) -> None:
+    other = SimpleNamespace(**vars(built) | {"cell_types": ["B", "T", *map(str, range(32_766))]})
+    with pytest.raises(GenebertError, match="32768 cell types, at most 32767"):
+        part_of_corpus(other, built.hits[0], 0, CHUNKS, tmp_path / "part.parquet")
+    other.cell_types.pop()
+    part_of_corpus(other, built.hits[0], 0, CHUNKS, tmp_path / "part.parquet")
+
+
+def test_an_open_region_never_has_signal_zero(
+    built: SimpleNamespace, part_of_corpus: Callable, tmp_path: Path
+) -> None:
+    weak = pq.read_table(built.accessibility)
+    signal = pa.array(np.linspace(1e-9, 1, len(weak)), pa.float32())
+    pq.write_table(weak.set_column(2, "signal", signal), tmp_path / "weak.parquet")
+    other = SimpleNamespace(**vars(built) | {"accessibility": tmp_path / "weak.parquet"})
+    part_of_corpus(other, built.hits[0], 0, CHUNKS, tmp_path / "part.parquet")
+    stored = np.concatenate(pq.read_table(tmp_path / "part.parquet")["signal"].to_numpy())
+    assert stored[0] == stored.min() == 1 / 1024
+
+
+def test_every_part_names_the_catalogue_whose_places_the_parts_hold(built: SimpleNamespace) -> None:
+    digest = catalogue_digest(built.regions)
+    whole = pa.concat_tables(
+        [pq.read_table(part, columns=["chrom", "start", "end"]) for part in built.parts]
+    )
+    for rows in (1, 7, len(whole)):
+        assert digest_of_places(whole.to_batches(max_chunksize=rows)) == digest
+    assert all(metadata_of(pq.read_schema(part), "").catalogue == digest for part in built.parts)
+    place = whole.to_pylist()
+    for name, value in (("chrom", "chrA1"), ("start", 1), ("end", 91)):
+        other = pa.Table.from_pylist([place[0] | {name: value}, *place[1:]], whole.schema)
+        assert digest_of_places(other.to_batches()) != digest
+    assert digest_of_places(whole.slice(1).to_batches()) != digest
+    assert digest_of_places(whole.take([1, 0, *range(2, len(whole))]).to_batches()) != digest
 
 
 def test_a_hit_listed_twice_is_refused(
@@ -269,7 +352,10 @@ def test_a_cell_type_that_the_sheet_does_not_name_is_refused(
 def test_a_part_is_made_of_its_own_rows_alone(
     built: SimpleNamespace, part_of_corpus: Callable, tmp_path: Path
 ) -> None:
-    """Row groups of other regions may be damaged: they are not read. Nor need names be plain text."""
+    """Row groups of other regions may be damaged: they are not read. Nor need names be plain text.
+
+    Of the catalogue that is the splits: all places are read for their hash.
+    """
     other = SimpleNamespace(**vars(built))
     regions = len(pq.read_table(built.regions))
     first, last = chunk_bounds(regions, 1, CHUNKS)
@@ -288,6 +374,8 @@ def test_a_part_is_made_of_its_own_rows_alone(
             if ids.min >= last or 0 < ids.min <= ids.max < first:  # the first tells the width
                 for index in range(group.num_columns):
                     column = group.column(index)
+                    if name == "regions" and column.path_in_schema in ("chrom", "start", "end"):
+                        continue
                     begin = column.dictionary_page_offset or column.data_page_offset
                     data[begin : begin + column.total_compressed_size] = bytes(
                         column.total_compressed_size

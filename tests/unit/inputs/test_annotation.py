@@ -1,3 +1,4 @@
+import gzip
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,10 @@ def test_the_first_base_of_each_protein_coding_gene_is_its_tss(tmp_path: Path) -
         (_line(first=0), "'0' to '500' is no stretch"),
         (_line(first=501), "'501' to '500' is no stretch"),
         (_line(last="x"), "'101' to 'x' is no stretch"),
+        (_line(last="٩٠٠"), "'101' to '٩٠٠' is no stretch"),
+        (_line(first="²"), "'²' to '500' is no stretch"),
+        ("##gff-version 3\n", "the annotation is GFF3"),
+        ("chr1\tx\tgene\t1\t9\t.\t+\t.\tID=gene:E1;Name=A\n", "the annotation is GFF3"),
         (_line(strand="."), "strand '.' is neither"),
     ],
 )
@@ -57,7 +62,22 @@ def test_an_annotation_without_protein_coding_genes_is_refused(tmp_path: Path) -
         read_gtf_tss(_gtf(tmp_path, _line(type="lncRNA")))
 
 
-def test_an_annotation_is_known_by_its_name() -> None:
-    assert is_gtf("a.gtf")
-    assert is_gtf("b/a.v46.gtf.gz")
-    assert not is_gtf("a.bed.gz")
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("#!genome-build\n\n" + _line(), True),
+        (_line().replace("\n", "\r\n"), True),
+        ("##gff-version 3\nchr1\tx\tgene\t1\t9\t.\t+\t.\tID=g\n", True),
+        ("chr1\t1\t9\tname\t0\t+\n", False),
+        ("chr1\t1\t9\t4\t5\t+\t1\t9\t0\n", False),
+        ("chrom\tstart\tend\tname\tscore\tstrand\ta\tb\tc\n", False),
+        ("#only\n", False),
+    ],
+    ids=["gtf", "windows", "gff3", "bed6", "bed9 of numbers", "header", "nothing"],
+)
+def test_an_annotation_is_known_by_its_content_not_its_name(
+    tmp_path: Path, text: str, expected: bool
+) -> None:
+    for name in ("a.gtf_download=1", "a.bed"):
+        (tmp_path / name).write_bytes(gzip.compress(text.encode()))
+        assert is_gtf(tmp_path / name) == expected

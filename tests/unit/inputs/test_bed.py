@@ -162,6 +162,37 @@ def test_no_contig_in_use_for_want_of_a_style_is_refused() -> None:
     assert on_contigs(_intervals(("chrEBV", 0, 5)), "peaks", "chr[0-9]+", "here").empty
 
 
+def test_lines_of_another_style_are_not_lost_among_others(tmp_path: Path) -> None:
+    mixed = _write(tmp_path / "a.bed", "chr1\t0\t5\tn\t0\t+\nMT\t1\t2\tn\t0\t+\n2\t0\t5\tn\t0\t+\n")
+    with pytest.raises(GenebertError, match="name contig '2', the genome has 'chr2'"):
+        on_contigs(read_bed(mixed), "peaks", "chr[0-9]+", "here")
+    with pytest.raises(GenebertError, match=r"genome\.blacklist name contig '2'"):
+        read_blacklist(mixed, LENGTHS, "chr[0-9]+")
+    with pytest.raises(GenebertError, match="task 't' name contig '2'"):
+        read_task_intervals(mixed, "as_is", "t", LENGTHS, "chr[0-9]+")
+    assert len(read_task_intervals(mixed, "ucsc", "t", LENGTHS, "chr[0-9]+")) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "fix"),
+    [
+        ("genome.blacklist", "give a blacklist of this genome, or remove genome.blacklist"),
+        ("peaks.mappable", "give a BED of this genome, or remove peaks.mappable"),
+    ],
+)
+def test_a_list_of_another_genome_does_not_pass_for_an_empty_one(
+    tmp_path: Path, key: str, fix: str
+) -> None:
+    path = _write(tmp_path / "a.bed", "NC_000001.11\t0\t5\n")
+    with pytest.raises(GenebertError, match=r"they are on NC_000001\.11") as error:
+        read_blacklist(path, LENGTHS, "chr[0-9]+", key)
+    assert error.value.fix == fix
+
+
+def test_no_intervals_are_in_any_genome() -> None:
+    check_in_genome(_intervals(("chr1", 0, 5))[:0], "a.bed", "peaks", LENGTHS, "here")
+
+
 def test_intervals_are_renamed_and_nothing_else_is_changed() -> None:
     bed = _intervals(("1", 0, 5), ("M", 0, 5), ("chrX", 1, 2), ("1", 7, 8))
     renamed = rename_contigs(bed, "ucsc")

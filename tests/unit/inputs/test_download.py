@@ -400,6 +400,15 @@ def test_unpinned_gzip_is_read_to_its_end(
     assert not place.lock.exists()
 
 
+def test_an_address_with_a_query_is_known_as_gzip(web: Any, place: Any) -> None:
+    out = place.out.with_name("0a1b2c3d-a.bed.gz_download=1")
+    url = web.put("/a.bed.gz", GZ[:-9]) + "?download=1"
+    assert "truncated or corrupt gzip" in _refusal(url, None, out, place.settings())
+    packed = {"headers": {"Content-Encoding": "gzip"}}
+    fetch(web.put("/b.bed.gz", GZ, packed) + "?download=1", None, out, place.settings())
+    assert out.read_bytes() == GZ
+
+
 def test_gzip_that_lost_its_end_once_is_fetched_again(web: Any, place: Any) -> None:
     out = place.out.with_suffix(".gz")
     url = web.put("/a.gz", GZ, {"truncate": 200_000, **NO_LENGTH})

@@ -179,6 +179,12 @@ def test_a_file_can_be_passed_over(ask: Any) -> None:
     assert _accessions(ask(records, without=["ENCFF002ABC"])) == ["ENCFF001ABC"]
 
 
+def test_a_sheet_of_nothing_is_not_written(ask: Any, tmp_path: Path) -> None:
+    with pytest.raises(GenebertError, match=r"all files that the portal finds are passed over"):
+        ask([_file(1, 1, "K562")], without=["ENCFF001ABC"])
+    assert not list(tmp_path.glob("*.tsv"))
+
+
 @pytest.mark.parametrize(("kind", "word"), TYPES.items())
 def test_formats_are_the_sheets(ask: Any, kind: str, word: str) -> None:
     assert ask([_file(1, 1, "K562", file_format_type=kind)]).rows[0][5] == word

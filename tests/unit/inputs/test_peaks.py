@@ -15,6 +15,7 @@ from genebert.inputs.peaks import (
     COLUMNS,
     clean_peaks,
     clean_sample,
+    need_bedtools,
     read_cleaned,
     read_peaks,
     write_peaks,
@@ -68,12 +69,44 @@ def test_broadpeak_has_a_signal_and_its_centre_for_a_summit(tmp_path: Path) -> N
 
 
 def test_a_bed_takes_its_fifth_column_for_a_signal_or_has_none(tmp_path: Path) -> None:
-    text = "chr1\t0\t10\nchr1\t10\t20\tb\nchr1\t20\t30\tc\t7.25\t+\n"
+    text = "chr1\t0\t10\nchr1\t10\t20\tb\nchr1\t20\t30\tc\t.\t+\n"
     peaks = read_peaks(_sample(tmp_path / "a", text), LENGTHS, ALL)
-    assert np.isnan(peaks["signal"][:2]).all()
-    assert _cleaned(peaks)["signal"].tolist() == [1.0, 1.0, 7.25]
+    assert np.isnan(peaks["signal"]).all()
+    assert _cleaned(peaks)["signal"].tolist() == [1.0, 1.0, 1.0]
     assert peaks["name"].tolist() == ["K562_1", "b", "c"]
     assert peaks["summit"].tolist() == [5, 15, 25]
+    text = "chr1\t0\t10\ta\t7.25\nchr1\t10\t20\tb\t1e3\n"
+    peaks = read_peaks(_sample(tmp_path / "a", text), LENGTHS, ALL)
+    assert _cleaned(peaks)["signal"].tolist() == [7.25, 1000.0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("bed", "chr1\t0\t9\ta\t5\nchr1\t5\t9\tb\t.\nchr1\t7\t9\tc\t.\n"),
+        ("bed", "chr1\t0\t9\ta\t5\nchr1\t5\t9\tb\nchr1\t7\t9\n"),
+        (
+            "narrowPeak",
+            "".join(f"chr1\t{n}\t9\ta\t0\t.\t{s}\t1\t1\t0\n" for n, s in enumerate("5..")),
+        ),
+    ],
+)
+def test_signals_on_some_lines_only_are_refused(tmp_path: Path, kind: str, text: str) -> None:
+    sample = _sample(tmp_path / "a.bed", text, kind)
+    with pytest.raises(GenebertError, match=r"2 of 3 lines have no signal \(.*a\.bed line 2\)"):
+        read_peaks(sample, LENGTHS, ALL)
+
+
+def test_bedtools_is_needed_where_places_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_bedtools()
+    (tmp_path / "listed.bed").write_text("chr1\t0\t1\n")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(GenebertError, match="conda install -c bioconda bedtools"):
+        _cleaned(_peaks(("chr1", 10, 20, "a", 1.0, 12)), tmp_path / "listed.bed")
+    with pytest.raises(GenebertError, match="bedtools, which"):
+        need_bedtools()
 
 
 def test_contigs_are_renamed_where_the_sheet_says_so(tmp_path: Path) -> None:
@@ -341,8 +374,8 @@ def test_a_sample_of_which_nothing_is_left_is_refused_with_the_filters(
 
 @pytest.mark.parametrize("key", ["min_signal", "top"])
 def test_a_filter_by_signal_needs_one(tmp_path: Path, key: str) -> None:
-    sample = _sample(tmp_path / "a.bed", "chr1\t5\t10\ta\t1\nchr1\t7\t20\tb\n")
-    with pytest.raises(GenebertError, match=rf"have no signal, which `peaks\.{key}` needs.*line 2"):
+    sample = _sample(tmp_path / "a.bed", "chr1\t5\t10\ta\nchr1\t7\t20\tb\n")
+    with pytest.raises(GenebertError, match=rf"have no signal, which `peaks\.{key}` needs.*line 1"):
         _clean_sample(sample, tmp_path / "out.bed.gz", **{key: 1})
 
 

@@ -56,6 +56,70 @@ def test_line_ends_and_the_rest_of_a_meme_report_do_not_matter(tmp_path: Path) -
             assert motif.counts.tolist() == usual.counts.tolist()
 
 
+RULE = "-" * 80
+REPORT = f"""\
+{"*" * 80}
+MEME - Motif discovery tool
+{"*" * 80}
+MEME version 5.5.5 (Release date: Thu Sep 14 08:48:04 2023 +1000)
+
+TRAINING SET
+{"*" * 80}
+PRIMARY SEQUENCES= crp0.fna
+CONTROL SEQUENCES= --none--
+ALPHABET= ACGT
+Sequence name            Weight Length  Sequence name            Weight Length
+-------------            ------ ------  -------------            ------ ------
+ce1cg                    1.0000    105  ara                      1.0000    105
+{"*" * 80}
+
+{"*" * 80}
+MOTIF TGAC MEME-1\twidth =   4  sites =  10  llr = 92  p-value = 1e-3  E-value = 4.1e-009
+{"*" * 80}
+{RULE}
+\tMotif TGAC MEME-1 Description
+{RULE}
+Simplified        A  ::a:
+pos.-specific     C  :::a
+{RULE}
+\tMotif TGAC MEME-1 position-specific scoring matrix
+{RULE}
+log-odds matrix: alength= 4 w= 4 n= 1638 bayes= 7.3 E= 4.1e-009
+ -1081  -1081  -1081    166
+{RULE}
+
+{RULE}
+\tMotif TGAC MEME-1 position-specific probability matrix
+{RULE}
+letter-probability matrix: alength= 4 w= 4 nsites= 10 E= 4.1e-009
+ 0.000000  0.000000  0.000000  1.000000
+ 0.000000  0.000000  1.000000  0.000000
+ 1.000000  0.000000  0.000000  0.000000
+ 0.000000  1.000000  0.000000  0.000000
+{RULE}
+
+{RULE}
+\tMotif TGAC MEME-1 regular expression
+{RULE}
+TGAC
+{RULE}
+
+Time  0.20 secs.
+"""
+
+
+def test_the_report_of_meme_itself_is_read(tmp_path: Path) -> None:
+    for text in (REPORT, REPORT.replace("w= 4 nsites", "nsites")):
+        (motif,) = _read(tmp_path, text)
+        assert (motif.matrix_id, motif.name) == ("TGAC", "MEME-1")
+        assert motif.counts.tolist() == [[0, 0, 10, 0], [0, 0, 0, 10], [0, 10, 0, 0], [10, 0, 0, 0]]
+    (motif,) = _read(tmp_path, REPORT.replace("MOTIF TGAC MEME-1\t", "MOTIF  1\t"))
+    assert (motif.matrix_id, motif.name) == ("1", "1")
+    for width in (3, 5):
+        with pytest.raises(GenebertError, match=f"w= {width}, but 4 lines of probabilities follow"):
+            _read(tmp_path, REPORT.replace("w= 4 nsites", f"w= {width} nsites"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said", "line"),
     [

@@ -2,6 +2,7 @@ import gzip
 from pathlib import Path
 
 import Bio.motifs
+import numpy as np
 import pytest
 
 from genebert.errors import GenebertError
@@ -91,3 +92,46 @@ def test_the_families_of_jaspar_cover_its_motifs(jaspar_file: Path) -> None:
     of = {motif.matrix_id: motif for motif in motifs}
     assert of["MA0139.2"].tf_class == "C2H2 zinc finger factors"
     assert of["MA0099.4"].tf_family == "Fos-related::Jun-related"
+
+
+COUNTS = ">M1 first\nA [ 10 0 5 ]\nC [ 0 20 5 ]\nG [ 10 0 5 ]\nT [ 0 0 5 ]\n"
+SHARES = COUNTS.replace("10", "0.5").replace("20", "1").replace(" 5", " 0.25")
+TRANSFAC = "AC M1\nNA first\nPO A C G T\n1 .5 0 .5 0\n2 0 1 0 0\n3 .25 .25 .25 .25\n//\n"
+MEME = (
+    "MEME version 4\nALPHABET= ACGT\nMOTIF M1 first\nletter-probability matrix: alength= 4 w= 3\n"
+    ".5 0 .5 0\n0 1 0 0\n.25 .25 .25 .25\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (SHARES, "1 of 1"),
+        (SHARES.partition("\n")[2], "1 of 1"),
+        (SHARES + COUNTS.replace("M1", "M2"), "1 of 2"),
+        (TRANSFAC, "1 of 1"),
+        (MEME, None),
+        (MEME.replace("w= 3", "w= 3 nsites= 20"), None),
+        (COUNTS, None),
+    ],
+    ids=["jaspar", "pfm", "one of two", "transfac", "meme", "meme of 20 sites", "counts"],
+)
+def test_frequencies_are_counts_of_twenty_sites_in_any_format(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str | None
+) -> None:
+    (tmp_path / "M1.txt").write_text(text)
+    (tmp_path / "counts.txt").write_text(COUNTS)
+    (expected,) = read_motifs(tmp_path / "counts.txt")
+    for motif in read_motifs(tmp_path / "M1.txt"):
+        np.testing.assert_allclose(motif.counts, expected.counts, rtol=1e-12)
+    note = f"{tmp_path / 'M1.txt'}: {said} matrices hold frequencies: taken as those of 20 sites\n"
+    assert capsys.readouterr().err == (note if said else "")
+
+
+def test_rounded_frequencies_add_up_again_and_counts_of_one_site_in_meme_stay(tmp_path: Path) -> None:
+    (tmp_path / "M1.txt").write_text(">M1\n.33 0\n.33 1\n.33 0\n0 0\n")
+    (motif,) = read_motifs(tmp_path / "M1.txt")
+    np.testing.assert_allclose(motif.counts.sum(axis=0), [20, 20])
+    (tmp_path / "M1.txt").write_text(MEME.replace("w= 3", "w= 3 nsites= 1"))
+    (motif,) = read_motifs(tmp_path / "M1.txt")
+    np.testing.assert_allclose(motif.counts.sum(axis=0), [1, 1, 1])

@@ -185,6 +185,43 @@ def test_the_digest_sees_order_names_scores_and_background(few_table: MotifTable
     assert len(digests) == 4
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"background": [0.1, 0.2, 0.3, 0.4]}, "background 0.1 0.2 0.3 0.4 differs between the strands"),
+        ({"background": [0.3, 0.2, 0.205, 0.295]}, "differs between the strands"),
+        ({"background": [0.25, 0.25, 0.25, 0.0]}, "is not four frequencies between 0 and 1"),
+        ({"background": [-0.5, 1.0, 1.0, -0.5]}, "is not four frequencies"),
+        ({"background": [float("nan")] * 4}, "is not four frequencies"),
+        ({"background": [0.5, 0.5]}, "is not four frequencies"),
+        ({"background": [0.3] * 4}, "sums to 1.2"),
+        ({"background": [0.249999] * 4}, "sums to 0.999996"),
+        ({"pseudocount": 0.0}, "pseudocount 0 is not positive"),
+        ({"pseudocount": float("inf")}, "pseudocount inf is not positive"),
+        ({"p_value": 0.0}, "p-value 0 is not between 0 and 1"),
+        ({"p_value": 1.0, "max_realised_p": 1.0}, "p-value 1 is not between 0 and 1"),
+        ({"max_realised_p": 0.009}, "0.009, is not between the p-value 0.01 and 1"),
+        ({"max_realised_p": 3.0}, "3, is not between the p-value"),
+    ],
+)
+def test_settings_out_of_range_are_refused(
+    few_motifs: Path, changed: dict[str, object], said: str
+) -> None:
+    good = {"background": [0.25] * 4, "pseudocount": 1.0, "p_value": 0.01, "max_realised_p": 0.05}
+    assert score_motifs(read_motifs(few_motifs), **good).motifs
+    with pytest.raises(GenebertError) as error:
+        score_motifs(read_motifs(few_motifs), **good | changed)
+    assert said in str(error.value)
+
+
+def test_a_threshold_serves_both_strands(jaspar_table: MotifTable) -> None:
+    for motif in jaspar_table.motifs[::50]:
+        reverse = motif.log_odds[::-1, ::-1]
+        lowest, probability = score_distribution(reverse, jaspar_table.background)
+        at_least = probability[round(motif.threshold * 1024) - lowest :].sum()
+        assert at_least == pytest.approx(motif.realised_p, rel=1e-6)
+
+
 def test_no_motif_left_is_refused(few_motifs: Path) -> None:
     with pytest.raises(GenebertError, match="no motif reaches p ≤ 1e-09"):
         score_motifs(read_motifs(few_motifs), [0.25] * 4, 1.0, 1e-10, 1e-9)
