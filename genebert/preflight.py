@@ -55,7 +55,7 @@ def preflight(
     Raises
     ------
     GenebertError
-        For the first input that does not fit; nothing is written then.
+        For the first input that does not fit, or all samples that do not; nothing is written then.
     """
     lengths = read_lengths(f"{fasta}.fai")
     _check_split(lengths, validation, test, width)
@@ -74,11 +74,20 @@ def preflight(
         source = source_of(text, name)
         check_pinned(source, source.path(data), locked, name)
         rows.append((name, source, source.path(data), readers[name](source.path(data))))
+    wrong: list[GenebertError] = []
     for sample in read_samples(samples, data):
-        _check_assembly(sample, genome_name)
-        check_pinned(sample.source, sample.path, locked, sample.where)
-        records = len(read_peaks(sample, lengths, contigs))
-        rows.append((sample.sample, sample.source, sample.path, records))
+        try:
+            _check_assembly(sample, genome_name)
+            check_pinned(sample.source, sample.path, locked, sample.where)
+            records = len(read_peaks(sample, lengths, contigs))
+            rows.append((sample.sample, sample.source, sample.path, records))
+        except GenebertError as error:
+            wrong.append(error)
+    if len(wrong) > 1:
+        each = "".join(f"\n  {error}".replace("\nfix: ", "\n    fix: ") for error in wrong)
+        raise GenebertError(f"{len(wrong)} samples do not fit:{each}", "mend each of them")
+    if wrong:
+        raise wrong[0]
     _write(rows, out)
     return f"{len(rows)} inputs fit the genome ({len(lengths)} contigs)"
 

@@ -113,8 +113,12 @@ _SCORING: Options = {
         "frequencies of A C G T", [0.295, 0.205, 0.205, 0.295], type=float, nargs=4
     ),
     "--pseudocount": optional("added to each matrix column", 1.0, type=float),
-    "--p-value": optional("of a hit", 1e-4, type=float),
-    "--max-realised-p": optional("above which a motif is dropped", 1e-3, type=float),
+    "--p-value": optional(
+        "of a hit; a motif too short to reach it keeps its best words", 1e-4, type=float
+    ),
+    "--max-realised-p": optional(
+        "a motif whose best words are likelier than this is dropped", 1e-3, type=float
+    ),
 }
 _MOTIF_FILE = needed("matrices in JASPAR, MEME or TRANSFAC text format")
 _FOLDER: Options = {"corpus": {"help": "folder of a finished corpus"}}
@@ -141,7 +145,10 @@ STAGES: Stages = {
             "--bed": optional("BED of places; all of the FASTA if left out"),
             "--motifs": _MOTIF_FILE,
             **_SCORING,
-            "--out": needed("file to write: .parquet, .bed or .bed.gz"),
+            "--out": needed(
+                "file to write: .parquet (chrom, start, end, motif_id, motif_name, strand, score in "
+                "nat; with a BED its line and name), or BED6 as .bed or .bed.gz (1000 is a motif's best)"
+            ),
         },
     ),
     "scan-chunk": (

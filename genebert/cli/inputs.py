@@ -24,12 +24,14 @@ from genebert.errors import GenebertError
 
 def _config(options: argparse.Namespace) -> str:
     from genebert.config import forms
+    from genebert.inputs.sheet import read_samples
 
     options.stream = sys.stdout
     makers = {"yaml": forms.as_yaml, "schema": forms.as_schema, "table": forms.as_table}
     if options.form == "check":
-        config.load(options.file)
-        return f"{options.file} is valid"
+        checked = config.load(options.file)
+        samples = read_samples(checked.samples, checked.downloads.folder)
+        return f"{options.file} is valid, and its sheet of {len(samples)} samples"
     return makers[options.form]().rstrip("\n")
 
 

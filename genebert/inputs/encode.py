@@ -155,7 +155,12 @@ def write_sheet(
         If the portal finds nothing, too little, or answers with a record that lacks something.
     """
     query = _query(portal, assay, assembly, output_type, biosamples or ())
-    status, answer = ask(query, settings or Downloads())
+    if not portal.startswith(("http://", "https://")):
+        raise GenebertError(f"'{portal}' is no address", "start it with https://", "--portal")
+    try:
+        status, answer = ask(query, settings or Downloads())
+    except GenebertError as error:
+        raise GenebertError(error.what, "run again later, or give another --portal") from None
     records = answer.get("@graph") if isinstance(answer, dict) else None
     # The portal answers 404 where it finds nothing.
     if status == 404 or records == []:

@@ -1,5 +1,6 @@
 """The sheet of samples: one row a peak file."""
 
+import difflib
 import os
 import re
 from collections.abc import Sequence
@@ -148,7 +149,13 @@ def read_samples(sheet: str | Path, folder: str = "data") -> list[Sample]:
     GenebertError
         Naming file, line, column and value of the first thing wrong.
     """
-    lines = [(number, line) for number, line in read_lines(sheet) if line and not line.startswith("#")]
+    lines = [
+        (number, line) for number, line in read_lines(sheet) if line.strip() and not line.startswith("#")
+    ]
+    if any("\r" in line for _, line in lines):
+        raise GenebertError(
+            f"{sheet} ends its lines in carriage returns", "save it as tab-delimited text, UTF-8"
+        )
     if not lines:
         raise GenebertError(f"{sheet} is empty", f"give a header: {' '.join(REQUIRED)}")
     rows = [line.split("\t") for _, line in lines]
@@ -178,8 +185,9 @@ def _check_header(header: Sequence[str], sheet: str | Path) -> None:
         )
     for name in REQUIRED:
         if name not in header:
+            close = difflib.get_close_matches(name, header, n=1)
             raise GenebertError(
-                f"column '{name}' is missing",
+                f"column '{name}' is missing" + (f" (there is '{close[0]}')" if close else ""),
                 f"the columns are {', '.join(REQUIRED)}",
                 f"{sheet} header",
             )

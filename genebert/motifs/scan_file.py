@@ -19,7 +19,7 @@ from genebert.inputs.bed import check_in_genome, read_bed
 from genebert.motifs import scan
 from genebert.motifs.read import read_motifs
 from genebert.motifs.scan import Scanner
-from genebert.motifs.table import score_motifs
+from genebert.motifs.table import score_motifs, thresholds_line
 from genebert.progress import Progress
 
 _HIT = {
@@ -99,6 +99,9 @@ def scan_file(
         raise GenebertError(
             f"'{out}' is no kind of file that is known", "end it in .parquet, .bed or .bed.gz"
         )
+    for given in (fasta, motif_file, *([] if bed is None else [bed])):
+        if Path(out).exists() and Path(given).exists() and Path(out).samefile(given):
+            raise GenebertError(f"'{out}' is also read", "write to another file")
     motifs = read_motifs(motif_file)
     table = score_motifs(motifs, background, pseudocount, p_value, max_realised_p, "file")
     overlap = max(motif.log_odds.shape[1] for motif in table.motifs) - 1
@@ -117,8 +120,9 @@ def scan_file(
                 write(hits, share)
                 found += len(hits)
     kind = "contigs" if bed is None else "places"
-    return f"{found} hits of {len(table.motifs)} motifs in {len(places)} {kind}, {bp} bp" + "".join(
-        f"\ndropped {motif.label}: realised p {motif.realised_p:.2e}" for motif in table.dropped
+    return (
+        f"{found} hits of {len(table.motifs)} motifs in {len(places)} {kind}, {bp} bp\n"
+        + thresholds_line(table, max_realised_p)
     )
 
 

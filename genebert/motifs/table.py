@@ -189,7 +189,7 @@ def score_motifs(
     if not kept:
         raise GenebertError(
             f"no motif reaches p ≤ {max_realised_p:g}",
-            "give longer motifs or raise motifs.max_realised_p",
+            "give longer motifs or raise max_realised_p",
         )
     if len(kept) > 65535:
         raise GenebertError(f"{len(kept)} motifs, at most 65535", "give fewer motifs")
@@ -262,10 +262,17 @@ def write_motif_table(
             temporary,
             compression="zstd",
         )
+    return f"{len(rows)} motifs in order of {order}; {thresholds_line(table, max_realised_p)}"
+
+
+def thresholds_line(table: MotifTable, max_realised_p: float) -> str:
+    """Return a line on motifs too short for the p-value, and one for each that was dropped."""
+    p_value = table.p_value
+    rows = table.motifs + table.dropped
     short = sum(m.realised_p > p_value * (1 + 1e-9) for m in rows)
     return (
-        f"{len(rows)} motifs in order of {order}: {short} cannot reach p = {p_value:g} and keep their "
-        f"best words; of these {len(table.dropped)} are likelier than {max_realised_p:g} and dropped"
+        f"{short} of {len(rows)} motifs cannot reach p = {p_value:g} and keep their best words; "
+        f"{len(table.dropped)} of these are likelier than {max_realised_p:g} and dropped"
         + "".join(f"\ndropped {m.label}: realised p {m.realised_p:.2e}" for m in table.dropped)
     )
 

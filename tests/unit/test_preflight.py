@@ -50,7 +50,8 @@ def test_peaks_of_another_assembly_are_refused(
 ) -> None:
     def name(assembly: str, genome: str) -> list[str]:
         header = world.header.replace("\n", "\tassembly\n")
-        world.sheet.write_text(header + "\n".join(f"{row}\t{assembly}" for row in world.rows) + "\n")
+        first, second = world.rows
+        world.sheet.write_text(f"{header}{first}\t{assembly}\n{second}\t\n")
         return [genome if text == "tiny" else text for text in world.arguments()]
 
     assert run_cli(*name("GRCh38", "hg38")).code == 0
@@ -115,3 +116,30 @@ def test_the_intervals_of_a_task_may_be_of_another_contig_style(
     (world.folder / "genome.fa.fai").unlink()
     (world.folder / "genome.fa.fai").write_text("chrA\t6000\t13\t60\t61\n")
     assert run_cli(*world.task_arguments("ucsc")).code == 0
+
+
+def test_every_sample_that_does_not_fit_is_named_at_once(
+    world: SimpleNamespace, run_cli: Callable[..., SimpleNamespace]
+) -> None:
+    world.bed.write_text("scaffold\t1\t9\n")
+    world.sheet.write_text(
+        world.header + world.rows[0].replace("as_is", "ensembl") + "\n" + world.rows[1] + "\n"
+    )
+    result = run_cli(*world.arguments())
+    assert result.code == 1
+    assert "2 samples do not fit" in result.err
+    for part in ("'one' name contig 'A'", "'two' name contig 'scaffold'", "line 2", "line 3"):
+        assert part in result.err
+    assert result.err.count("fix: ") == 3
+
+
+def test_a_file_that_is_not_the_pinned_one_is_refused(
+    world: SimpleNamespace, refused: Callable[..., str]
+) -> None:
+    header = world.header.replace("\n", "\tchecksum\n")
+    rows = [f"{world.rows[0]}\tmd5:{'0' * 32}", f"{world.rows[1]}\t"]
+    world.sheet.write_text(header + "\n".join(rows) + "\n")
+    message = refused(*world.arguments())
+    assert f"{world.narrow} has md5:" in message
+    assert "samples.tsv line 2" in message
+    assert "restore the file, or correct the checksum" in message

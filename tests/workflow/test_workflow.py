@@ -201,7 +201,7 @@ def test_missing_files_are_named_with_their_lines_before_any_job(project: Path) 
     done = snakemake("-n", "--configfile", "config/typo.yaml", folder=project, check=False)
     text = done.stdout + done.stderr
     assert done.returncode == 1
-    assert "2 input files do not exist" in text
+    assert "input files that do not exist: 2" in text
     assert "my data/CD44_day2.broadPeak.gz  (config/typo.tsv line 2)" in text
     assert "none.bed  (genome.blacklist in the configuration)" in text
     assert "fix: correct the paths" in text

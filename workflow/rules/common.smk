@@ -146,7 +146,7 @@ def stop_if_missing():
     ]
     if lines:
         raise WorkflowError(
-            f"{len(lines)} input files do not exist:\n"
+            f"input files that do not exist: {len(lines)}\n"
             + "\n".join(lines)
             + "\nfix: correct the paths; they count from the folder in which snakemake is called"
         )

@@ -79,6 +79,8 @@ def test_a_quote_is_a_character_like_any_other(tmp_path: Path) -> None:
     [
         ("", "is empty"),
         ("# only a comment\n", "is empty"),
+        (HEADER.replace("\n", "\ra\tc\tx\tbed\tp\r"), "ends its lines in carriage returns"),
+        (HEADER.replace("cell_type", "celltype"), "'cell_type' is missing (there is 'celltype')"),
         (HEADER, "has no samples"),
         (HEADER.replace("\t", "   "), "not separated by tabs"),
         (HEADER + "a\tc\tx\tbed\tp\nb\tc\tx\tbed\tp\n", "have the same file p"),

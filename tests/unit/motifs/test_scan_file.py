@@ -133,8 +133,9 @@ def test_a_whole_genome_equals_brute_force(
     found = _rows(pq.read_table(tmp_path / "hits.parquet").to_pandas())
     assert found == _expected(_whole(contigs), contigs, motifs)
     length = sum(map(len, contigs.values()))
-    first, dropped = said.splitlines()
+    first, thresholds, dropped = said.splitlines()
     assert first == f"{len(found)} hits of 2 motifs in 4 contigs, {length} bp"
+    assert "motifs cannot reach p" in thresholds
     assert dropped.startswith("dropped TWO TWO: realised p")
     assert {row[0] for row in found} == {"chrI", "chrII", "2-micron"}
     assert ("2-micron", 699, 707, "REB1", "REB1", "+") in [row[:6] for row in found]
@@ -294,3 +295,15 @@ def test_another_ending_is_refused_before_any_work(motifs: Path, tmp_path: Path)
 def test_a_missing_fasta_is_named(motifs: Path, tmp_path: Path) -> None:
     with pytest.raises(GenebertError, match=r"absent.fa does not exist"):
         _scan(tmp_path / "absent.fa", None, motifs, tmp_path / "hits.parquet")
+
+
+def test_an_input_is_never_the_output(tmp_path: Path) -> None:
+    (tmp_path / "a.fa").write_text(">c\nACGT\n")
+    (tmp_path / "m.meme").write_text("unread")
+    (tmp_path / "p.bed").write_text("c\t0\t4\n")
+    with pytest.raises(GenebertError, match=r"p\.bed' is also read"):
+        scan_file(
+            *(tmp_path / "a.fa", tmp_path / "p.bed", tmp_path / "m.meme"),
+            *(1e-4, 1.0, [0.25] * 4, 1e-3, f"{tmp_path}/./p.bed"),
+        )
+    assert (tmp_path / "p.bed").read_text() == "c\t0\t4\n"
