@@ -120,7 +120,7 @@ def test_dropped_motifs_are_listed_in_the_log(jaspar_file: Path, tmp_path: Path)
     )
     first, *rest = said.splitlines()
     assert first.startswith("1019 motifs in order of file; 139 of 1019 motifs cannot reach p = 0.0001")
-    assert "5 are likelier than 0.001 and dropped" in first
+    assert "5 of these are likelier than 0.001 and dropped" in first
     assert sorted(line.split()[1] for line in rest) == DROPPED
 
 
