@@ -1,7 +1,7 @@
 """How fast, and in how much memory, the peaks of many samples become one catalogue of regions.
 
     python tests/perf/regions.py                                  # 13 samples of 150,000 peaks
-    python tests/perf/regions.py --samples 500 --peaks 100000     # as many as ENCODE has
+    python tests/perf/regions.py --samples 500 --peaks 100000     # a large collection
     python tests/perf/regions.py --quick                          # seconds
 
 Cleaned peak files are made up first, which is not timed: 2.5 million loci on contigs as long as those
