@@ -1,6 +1,6 @@
 # Input files, the genome, and every input against it.
 
-# As the configuration names them; `inputs` are those that decide what is in the corpus.
+# Those that decide what is in the corpus, as the configuration names them.
 INPUT_FILES = {
     name: SOURCES[key]
     for name, key in {
