@@ -114,7 +114,7 @@ def finetune(
         Epochs run, the best one, its validation loss.
     """
     assert (corpus is None) == (inputs == "sequence")
-    use_threads(settings.threads)
+    use_threads(settings.threads, device)
     examples = Examples(dataset, corpus, device)
     torch.manual_seed(seed)
     model = Classifier(backbone, inputs, len(dataset.classes)).to(device)

@@ -15,7 +15,6 @@ from genebert.config import Inputs
 from genebert.corpus.manifest import read_manifest
 from genebert.corpus.place import open_corpus
 from genebert.corpus.schema import Metadata
-from genebert.devices import pick_device
 from genebert.errors import GenebertError
 from genebert.files import sha256, write_json
 from genebert.model.checkpoint import load_model, versions
@@ -32,6 +31,7 @@ def run(
     settings: Settings,
     task: str,
     seed: int,
+    device: str,
     out: str | Path,
 ) -> str:
     """Write ``predictions.parquet`` and ``metrics.json`` into a folder; return a line on them.
@@ -50,6 +50,8 @@ def run(
         Of fine-tuning.
     task, seed
         Kept with the result; the seed decides every draw.
+    device
+        That a network computes on.
     out
         Folder.
     """
@@ -67,7 +69,6 @@ def run(
             raise GenebertError(f"'{model_name}' needs --weights", "name the model's folder")
         backbone, _ = load_model(weights, metadata.motif_digest)
         inputs = cast(Inputs, model_name.rpartition(".")[2])
-        device = pick_device()
         corpus = None if inputs == "sequence" else open_corpus(corpus_folder, device)
         probability, facts = finetune(backbone, inputs, dataset, corpus, settings, seed, device)
         score = probability[:, 1]

@@ -29,7 +29,7 @@ def open_corpus(folder: str | Path, device: str) -> Corpus:
     folder
         Of the parts; mapped columns are kept in its sub-folder ``columns``.
     device
-        That batches are made on: ``cpu`` or ``cuda``.
+        That batches are made on, such as ``cpu`` or ``cuda:1``.
     """
     shapes = column_shapes(read_manifest(folder)).values()
     needed = sum(np.prod(shape, dtype=np.int64) * np.dtype(dtype).itemsize for dtype, shape in shapes)
@@ -47,7 +47,7 @@ def open_corpus(folder: str | Path, device: str) -> Corpus:
 def free_memory(device: str) -> int:
     """Return the free bytes of the host, or of the GPU where it has fewer."""
     host = _free_on_host()
-    return min(host, torch.cuda.mem_get_info()[0]) if device == "cuda" else host
+    return min(host, torch.cuda.mem_get_info()[0]) if device != "cpu" else host
 
 
 def _free_on_host() -> int:

@@ -126,7 +126,7 @@ def files(
 def test_a_baselines_run_writes_predictions_and_the_metrics_they_give(
     files: tuple[Path, Path], toy_task: Dataset, tmp_path: Path, name: str
 ) -> None:
-    run(*files, name, None, Finetune(), "toy", 3, tmp_path / "out")
+    run(*files, name, None, Finetune(), "toy", 3, "cpu", tmp_path / "out")
     predictions = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert predictions["label"].tolist() == toy_task.labels.tolist()
@@ -141,7 +141,7 @@ def test_a_baselines_run_writes_predictions_and_the_metrics_they_give(
 
 def test_a_network_without_weights_is_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(GenebertError, match="weights"):
-        run(*files, "scratch.both", None, Finetune(), "toy", 3, tmp_path / "out")
+        run(*files, "scratch.both", None, Finetune(), "toy", 3, "cpu", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -156,7 +156,7 @@ def test_a_corpus_of_other_regions_or_motifs_is_refused(
         metadata = synthetic_corpus.metadata.model_copy(update={field: "another"})
         other = write_corpus(dataclasses.replace(synthetic_corpus, metadata=metadata), tmp_path / field)
         with pytest.raises(GenebertError, match=f"dataset and corpus have other {said}"):
-            run(files[0], other, "kmer_logistic", None, Finetune(), "toy", 3, tmp_path / "out")
+            run(files[0], other, "kmer_logistic", None, Finetune(), "toy", 3, "cpu", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -180,7 +180,7 @@ def test_a_baseline_and_a_sequence_model_read_no_part(
 
     def runs(name: str) -> str:
         quick = Finetune(epochs=1, patience=1)
-        return run(*files, name, tmp_path / "model", quick, "toy", 3, tmp_path / name)
+        return run(*files, name, tmp_path / "model", quick, "toy", 3, "cpu", tmp_path / name)
 
     assert "scratch.both" in runs("scratch.both")
     for part in files[1].glob("part-*"):

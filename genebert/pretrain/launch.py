@@ -1,0 +1,79 @@
+"""Several processes for one pre-training: ``torchrun``, and workers that never outlive it.
+
+The launcher leases the GPUs; its workers lease nothing. It stops them when one of them fails, and hands
+SIGTERM and SIGINT on to them, with 30 s to save and end. Should the launcher be killed, its lease is
+free at once, and the kernel kills the workers with it.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from genebert.errors import GenebertError
+
+# Process number of the launcher, for its workers.
+LAUNCHER = "GENEBERT_LAUNCHER"
+
+
+def exec_torchrun(processes: int, arguments: Sequence[str]) -> NoReturn:
+    """Run so many workers on this machine, and exit as they do.
+
+    Parameters
+    ----------
+    processes
+        Workers: one a GPU.
+    arguments
+        What each worker runs: ``["-m", "genebert", "pretrain", ...]``.
+
+    Raises
+    ------
+    SystemExit
+        With 0, the code of the worker that failed first, which has said why, or 128 + the signal that
+        ended all.
+    GenebertError
+        If a worker was killed.
+    """
+    # Not above: workers come here for die_with_parent, and should not load torch before it.
+    from torch.distributed.elastic.multiprocessing.api import SignalException  # noqa: PLC0415
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # noqa: PLC0415
+    from torch.distributed.run import parse_args, run  # noqa: PLC0415
+
+    os.environ[LAUNCHER] = str(os.getpid())
+    # torchrun's own default, without its warning; workers set the threads of torch themselves.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # All that torchrun handles but SIGHUP: under nohup, closing the terminal must not end the run.
+    options = [
+        "--standalone",
+        f"--nproc-per-node={processes}",
+        "--signals-to-handle=SIGTERM,SIGINT,SIGQUIT",
+    ]
+    try:
+        run(parse_args([*options, *arguments]))
+    except SignalException as stopped:
+        sys.exit(128 + stopped.sigval)
+    except ChildFailedError as failed:
+        rank, failure = failed.get_first_failure()
+        if failure.exitcode > 0:
+            sys.exit(failure.exitcode)
+        raise GenebertError(
+            f"worker {rank} was killed by {failure.signal_name()}",
+            "if nobody killed it, memory ran out: ask for more, or lower compute.batch_per_device",
+        ) from None
+    sys.exit(0)
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this worker when its launcher ends, however that ends.
+
+    Call it first thing: an orphan would keep computing on a GPU that another job may lease.
+    """
+    if sys.platform != "linux":
+        return
+    parent_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
+    ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
+    # It may have ended before the kernel was asked.
+    if os.environ.get(LAUNCHER, str(os.getppid())) != str(os.getppid()):
+        os.kill(os.getpid(), signal.SIGKILL)
