@@ -82,7 +82,7 @@ def fill(folder: Path, manifest: Mapping[str, Any], columns: Mapping[str, np.nda
             with pq.ParquetFile(path) as file:
                 _fill_part(file, path, metadata, contigs, region[index], own)
         except (OSError, pa.ArrowException) as error:
-            _refuse(path, f"missing or damaged ({str(error).splitlines()[0]})")
+            refuse(path, f"missing or damaged ({str(error).splitlines()[0]})")
         own["open_offsets"] += view[index]
 
     with ThreadPoolExecutor(_usable_cores()) as pool:
@@ -106,43 +106,43 @@ def _fill_part(
     """Read one part, whose first region is ``first``, into its own stretch of the columns."""
     regions, views = len(own["start"]), len(own["open_cell_type"])
     if file.metadata.num_rows != regions:
-        _refuse(path, f"{file.metadata.num_rows} regions, the manifest says {regions}")
+        refuse(path, f"{file.metadata.num_rows} regions, the manifest says {regions}")
     if metadata_of(file.schema_arrow, str(path)) != metadata:
-        _refuse(path, "of another corpus")
+        refuse(path, "of another corpus")
     row = view = 0
     for group in range(file.num_row_groups):
         table = file.read_row_group(group, columns=_COLUMNS, use_threads=False)
         rows = slice(row, row + len(table))
         if not np.array_equal(table["region_id"], np.arange(first + row, first + rows.stop)):
-            _refuse(path, "other regions than its place says")
+            refuse(path, "other regions than its place says")
         own["contig"][rows] = _numbers(table["chrom"], contigs, path)
         own["start"][rows] = table["start"]
         own["split"][rows] = _numbers(table["split"], _SPLITS, path)
         own["sequence"][rows] = _codes(table["sequence"], metadata.width, path)
         _fill_best(own["best"][rows], table, path)
-        ends, cell_type = _lists(table["cell_type"])
+        ends, cell_type = lists_of(table["cell_type"])
         if cell_type.max(initial=0) >= len(metadata.cell_types):
-            _refuse(path, "a cell_type that the metadata do not name")
+            refuse(path, "a cell_type that the metadata do not name")
         if view + len(cell_type) > views:
-            _refuse(path, f"more than the {views} views that the manifest says")
+            refuse(path, f"more than the {views} views that the manifest says")
         own["open_cell_type"][view : view + len(cell_type)] = cell_type
         own["open_offsets"][rows] = view + ends[1:]
         row, view = rows.stop, view + len(cell_type)
     if view != views:
-        _refuse(path, f"{view} views, the manifest says {views}")
+        refuse(path, f"{view} views, the manifest says {views}")
 
 
 def _fill_best(best: np.ndarray, table: pa.Table, path: Path) -> None:
-    ends, motif = _lists(table["motif"])
-    score_ends, score = _lists(table["score"])
+    ends, motif = lists_of(table["motif"])
+    score_ends, score = lists_of(table["score"])
     if not np.array_equal(ends, score_ends):
-        _refuse(path, "motif and score lists of other lengths")
+        refuse(path, "motif and score lists of other lengths")
     if motif.max(initial=0) >= best.shape[1]:
-        _refuse(path, "a motif that the metadata do not name")
+        refuse(path, "a motif that the metadata do not name")
     try:
         add_best(best, np.diff(ends), motif, steps_of_stored(score))
     except IndexError:
-        _refuse(path, "a score that is not between 0 and 1")
+        refuse(path, "a score that is not between 0 and 1")
 
 
 def _numbers(column: pa.ChunkedArray, number_of: Mapping[str, int], path: Path) -> np.ndarray:
@@ -150,7 +150,7 @@ def _numbers(column: pa.ChunkedArray, number_of: Mapping[str, int], path: Path) 
     encoded = column.combine_chunks().dictionary_encode()
     found = encoded.dictionary.to_pylist()
     if unknown := set(found) - number_of.keys():
-        _refuse(path, f"'{unknown.pop()}', which the manifest does not name")
+        refuse(path, f"'{unknown.pop()}', which the manifest does not name")
     return np.array([number_of[name] for name in found])[encoded.indices.to_numpy()]
 
 
@@ -160,16 +160,17 @@ def _codes(column: pa.ChunkedArray, width: int, path: Path) -> np.ndarray:
     _, buffer, data = text.buffers()
     ends = np.frombuffer(buffer, np.int32)[text.offset : text.offset + len(text) + 1]
     if (np.diff(ends) != width).any():
-        _refuse(path, f"a sequence that is not of {width} bp")
+        refuse(path, f"a sequence that is not of {width} bp")
     return encode_bytes(memoryview(data)[ends[0] : ends[-1]]).reshape(len(text), width)
 
 
-def _lists(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+def lists_of(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     """Return offsets from 0 and values of a column of lists."""
     lists = column.combine_chunks()
     offsets = lists.offsets.to_numpy()
     return offsets - offsets[0], lists.flatten().to_numpy(zero_copy_only=False)
 
 
-def _refuse(path: Path, what: str) -> NoReturn:
+def refuse(path: Path, what: str) -> NoReturn:
+    """Refuse a part for what it holds."""
     raise GenebertError(f"{path}: {what}", "rebuild the corpus, or fetch an undamaged copy") from None

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from genebert.sequence.hidden_bases import central_token
+
 
 class MaskedSequenceHead(nn.Module):
     """Hidden vectors -> token logits; the decoder is tied to the token embedding."""
@@ -33,6 +35,36 @@ class MaskedRegionHead(nn.Module):
         cells = self.cells(encoded).view(batch, rows, width, *self.block)
         matrix = cells.transpose(2, 3).reshape(batch, rows * self.block[0], width * self.block[1])
         return matrix[:, :motifs, :columns]
+
+
+class MotifTargetHead(nn.Module):
+    """Hidden vectors -> logits of bases, and of the presence of motifs.
+
+    Parameters
+    ----------
+    width
+        Of a hidden vector.
+    motifs
+        T.
+    """
+
+    def __init__(self, width: int, motifs: int) -> None:
+        super().__init__()
+        self.base = nn.Linear(width, 4)
+        self.presence = nn.Linear(width, motifs)
+
+    def base_logits(self, hidden: torch.Tensor, k: int) -> torch.Tensor:
+        """Return [B, L + k − 3, 4], bases A, C, G, T of vectors [B, L, width] of whole sequences.
+
+        The token in whose middle a base stands speaks for it.
+        """
+        tokens = hidden.shape[1] - 2
+        place, _ = central_token(torch.arange(tokens + k - 1, device=hidden.device), tokens, k)
+        return self.base(hidden)[:, place]
+
+    def presence_logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return [B, T] of vectors [B, L, width], from the mean of those of the k-mers."""
+        return self.presence(hidden[:, 1:-1].mean(1))
 
 
 class ClassHead(nn.Module):

@@ -278,9 +278,23 @@ def thresholds_line(table: MotifTable, max_realised_p: float) -> str:
 
 
 def read_motif_table(path: str | Path) -> MotifTable:
-    """Read what :func:`write_motif_table` wrote."""
-    table = pq.read_table(path)
-    settings = json.loads(table.schema.metadata[b"genebert"])
+    """Read what :func:`write_motif_table` wrote.
+
+    Raises
+    ------
+    GenebertError
+        If the file is missing, damaged, or no such table.
+    """
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise GenebertError(
+            f"{path} is missing or damaged ({reason})", "name the motif table, or make it anew"
+        ) from None
+    settings = json.loads((table.schema.metadata or {}).get(b"genebert", b"{}"))
+    if "pseudocount" not in settings or "log_odds" not in table.column_names:
+        raise GenebertError(f"{path} is not a motif table", "name motifs/motifs.parquet of the results")
     kept: list[ScoredMotif] = []
     dropped: list[ScoredMotif] = []
     for row in table.to_pylist():
@@ -295,3 +309,26 @@ def read_motif_table(path: str | Path) -> MotifTable:
         )
         (dropped if row["row"] is None else kept).append(motif)
     return MotifTable(kept, dropped, **settings)
+
+
+def motif_probabilities(table: MotifTable) -> tuple[np.ndarray, np.ndarray]:
+    """Return the base probabilities of each motif that its log-odds stand for, and its width.
+
+    Parameters
+    ----------
+    table
+        The scored motifs; those that were dropped have no row.
+
+    Returns
+    -------
+    probabilities
+        float32 [T, longest, 4], bases A, C, G, T on the motif's own strand; 0 beyond its width.
+    widths
+        int64 [T], in bp.
+    """
+    widths = np.array([motif.log_odds.shape[1] for motif in table.motifs])
+    probabilities = np.zeros((len(widths), widths.max(), 4), np.float32)
+    for row, motif in zip(probabilities, table.motifs, strict=True):
+        frequency = np.asarray(table.background) * np.exp(motif.log_odds.T)
+        row[: len(frequency)] = frequency / frequency.sum(axis=1, keepdims=True)
+    return probabilities, widths

@@ -1,8 +1,9 @@
 """Overlapping k-mer tokens, made from base codes on any device."""
 
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
+import torch.nn.functional as F
 
 from genebert.sequence.codes import PADDING
 
@@ -11,7 +12,6 @@ PAD, UNK, CLS, SEP, MASK = range(5)
 
 # DNABERT lists k-mers in the order A, T, C, G: its checkpoints fit when ids are counted likewise.
 _DIGIT_ORDER = "ATCG"
-_DIGIT_OF_CODE = [_DIGIT_ORDER.index(base) for base in "ACGT"]
 
 
 class KmerTokenizer:
@@ -42,17 +42,20 @@ class KmerTokenizer:
 
         Sequences shorter than their batch end in ``PADDING`` codes; each holds at least k bases.
         """
-        digits = torch.tensor([*_DIGIT_OF_CODE, 0, 0], device=codes.device)[codes.long()]
-        windows = digits.unfold(1, self.k, 1)
-        powers = 4 ** torch.arange(self.k - 1, -1, -1, device=codes.device)
-        kmers = (windows * powers).sum(-1) + len(SPECIAL)
-        kmers[(codes == 4).unfold(1, self.k, 1).any(-1)] = UNK
-        kmers[(codes == PADDING).unfold(1, self.k, 1).any(-1)] = PAD
-        ids = torch.full((len(codes), kmers.shape[1] + 2), PAD, device=codes.device)
-        ids[:, 0] = CLS
-        ids[:, 1:-1] = kmers
-        ids.scatter_(1, (kmers != PAD).sum(1, keepdim=True) + 1, SEP)
-        return ids
+        number = codes.shape[1] - self.k + 1
+        # A, C, G, T are codes 0 to 3 and digits 0, 2, 3, 1: no table, which would have to be looked up.
+        digits = (2 * ((codes ^ (codes >> 1)) & 1) + ((codes >> 1) & 1)).to(torch.int16)
+        kmers, worst = digits[:, :number], codes[:, :number]
+        for place in range(1, self.k):
+            kmers = 4 * kmers + digits[:, place : place + number]
+            worst = torch.maximum(worst, codes[:, place : place + number])
+        kmers = (
+            (kmers.long() + len(SPECIAL))
+            .masked_fill_(worst >= 4, UNK)
+            .masked_fill_(worst == PADDING, PAD)
+        )
+        ids = F.pad(F.pad(kmers, (1, 0), value=CLS), (0, 1), value=PAD)
+        return ids.scatter_(1, (kmers != PAD).sum(1, keepdim=True) + 1, SEP)
 
     def composition(self, ids: torch.Tensor) -> torch.Tensor:
         """Return float32 [B, 4^k]: k-mer counts of both strands, over the root of their number."""
@@ -60,13 +63,15 @@ class KmerTokenizer:
         counts = torch.zeros(len(ids), 4**self.k, device=ids.device)
         counts.scatter_add_(1, kmers, (ids >= len(SPECIAL)).float())
         number = counts.sum(1, keepdim=True).clamp(min=1)
-        return (counts + counts[:, self._other_strand(ids.device)]) / (2 * number) ** 0.5
+        return (counts + counts.index_select(1, _other_strand(self.k, ids.device))) / (2 * number) ** 0.5
 
-    def _other_strand(self, device: torch.device) -> torch.Tensor:
-        """Return int64 [4^k], the index of each k-mer's reverse complement."""
-        index = torch.arange(4**self.k, device=device)
-        other = torch.zeros_like(index)
-        for _ in range(self.k):
-            other = other * 4 + (index % 4 ^ 1)  # A, T, C, G are 0 to 3: complements differ in one bit
-            index = index // 4
-        return other
+
+@cache
+def _other_strand(k: int, device: torch.device) -> torch.Tensor:
+    """Return int64 [4^k], the index of each k-mer's reverse complement."""
+    index = torch.arange(4**k, device=device)
+    other = torch.zeros_like(index)
+    for _ in range(k):
+        other = other * 4 + (index % 4 ^ 1)  # A, T, C, G are 0 to 3: complements differ in one bit
+        index = index // 4
+    return other

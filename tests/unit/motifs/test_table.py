@@ -3,6 +3,8 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from genebert.motifs.read import read_motifs
 from genebert.motifs.table import (
     MotifTable,
     log_odds,
+    motif_probabilities,
     read_motif_table,
     score_distribution,
     score_motifs,
@@ -225,3 +228,33 @@ def test_a_threshold_serves_both_strands(jaspar_table: MotifTable) -> None:
 def test_no_motif_left_is_refused(few_motifs: Path) -> None:
     with pytest.raises(GenebertError, match="no motif reaches p ≤ 1e-09"):
         score_motifs(read_motifs(few_motifs), [0.25] * 4, 1.0, 1e-10, 1e-9)
+
+
+def test_base_probabilities_are_those_that_the_counts_give(few_motifs: Path) -> None:
+    background = [0.3, 0.2, 0.2, 0.3]
+    counts = {motif.matrix_id: motif.counts for motif in read_motifs(few_motifs)}
+    table = score_motifs(read_motifs(few_motifs), background, 1.0, 0.01, 0.05)
+    probabilities, widths = motif_probabilities(table)
+    assert probabilities.dtype == np.float32
+    assert probabilities.shape == (3, max(widths), 4)
+    for motif, row, width in zip(table.motifs, probabilities, widths, strict=True):
+        own = counts[motif.matrix_id]
+        assert width == own.shape[1]
+        smoothed = own + np.array(background)[:, None]
+        # Log-odds are rounded to a 1024th: probabilities are no more exact than that.
+        np.testing.assert_allclose(row[:width].T, smoothed / smoothed.sum(axis=0), rtol=2e-3)
+        np.testing.assert_allclose(row[:width].sum(axis=1), 1, rtol=1e-6)
+        assert not row[width:].any()
+    assert len(set(widths.tolist())) > 1
+
+
+def test_a_file_that_is_no_motif_table_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "motifs.parquet"
+    with pytest.raises(GenebertError, match=r"motifs\.parquet is missing or damaged"):
+        read_motif_table(path)
+    path.write_text("MOTIF")
+    with pytest.raises(GenebertError, match=r"motifs\.parquet is missing or damaged"):
+        read_motif_table(path)
+    pq.write_table(pa.table({"log_odds": [1.0]}), path)
+    with pytest.raises(GenebertError, match=r"motifs\.parquet is not a motif table"):
+        read_motif_table(path)
