@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from genebert.config import Model as Settings
 from genebert.errors import GenebertError
@@ -48,7 +48,8 @@ def save_model(model: GeneBERT, card: Card, provenance: dict[str, Any], folder: 
     write_json(folder / "config.json", card.model_dump())
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     with complete_or_absent(folder / "model.safetensors") as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
+        # Not save_file, which has temporary files of its own that a killed run leaves behind.
+        temporary.write_bytes(save(tensors, metadata={"format": "pt"}))
 
 
 def load_model(folder: str | Path, motif_digest: str | None = None) -> tuple[GeneBERT, Card]:

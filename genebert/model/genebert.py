@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from genebert.config import Model as Settings
-from genebert.model.heads import MaskedRegionHead, MaskedSequenceHead
+from genebert.model.heads import MaskedRegionHead, MaskedSequenceHead, MotifTargetHead
 from genebert.model.region_encoder import RegionEncoder
 from genebert.model.sequence_encoder import SequenceEncoder
 from genebert.sequence.tokens import SPECIAL, KmerTokenizer
@@ -47,6 +47,8 @@ class GeneBERT(nn.Module):
         self.sequence_projection = nn.Linear(width, settings.projection)
         self.region_projection = nn.Linear(channels, settings.projection)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / INITIAL_TEMPERATURE)))
+        self.next_segment_head = nn.Linear(width, 1)
+        self.motif_target_head = MotifTargetHead(width, motifs)
         self.register_buffer("composition_mean", torch.zeros(4**self.tokenizer.k))
         self.register_buffer("row_mean", torch.zeros(motifs))
         self.register_buffer("row_std", torch.ones(motifs))
@@ -109,6 +111,12 @@ class GeneBERT(nn.Module):
         left = _shared(sequence, self.sequence_projection)
         right = _shared(region, self.region_projection)
         return left @ right.transpose(-1, -2) * self.log_scale.exp().clamp(max=100)
+
+
+def compile_encoders(model: GeneBERT) -> None:
+    """Compile both encoders in place: the first call of each shape takes a minute or two, names stay."""
+    for encoder in (model.sequence_encoder, model.region_encoder):
+        encoder.compile(dynamic=False)
 
 
 def _shared(features: torch.Tensor, projection: nn.Linear) -> torch.Tensor:

@@ -5,6 +5,8 @@ no region, are masked out of attention. Two additions to Swin: motif rows are no
 each row of patches has a learned embedding; and the patches of the focal column carry a learned mark.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -41,79 +43,143 @@ def _unwindows(x: torch.Tensor, height: int, width: int, rows: int, columns: int
 class WindowAttention(nn.Module):
     """Self-attention within windows, with a learned bias for each relative place."""
 
+    place: torch.Tensor
+
     def __init__(self, channels: int, heads: int, window: tuple[int, int]) -> None:
         super().__init__()
-        self.heads, self.window = heads, window
+        self.heads = heads
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = nn.Linear(channels, channels)
         self.bias = nn.Parameter(torch.zeros((2 * window[0] - 1) * (2 * window[1] - 1), heads))
+        self.register_buffer("place", _relative_places(*window), persistent=False)
 
     def relative_bias(self, height: int, width: int) -> torch.Tensor:
         """Return [heads, height · width, height · width] of a window of this size or smaller."""
-        rows = torch.arange(height, device=self.bias.device).repeat_interleave(width)
-        columns = torch.arange(width, device=self.bias.device).repeat(height)
-        down = rows[:, None] - rows + self.window[0] - 1
-        right = columns[:, None] - columns + self.window[1] - 1
-        return self.bias[down * (2 * self.window[1] - 1) + right].permute(2, 0, 1)
+        size = height * width
+        place = self.place[:height, :width, :height, :width].reshape(size, size)
+        return self.bias[place].permute(2, 0, 1)
 
-    def forward(self, x: torch.Tensor, height: int, width: int, visible: torch.Tensor) -> torch.Tensor:
-        """Attend within windows [B, N, height · width, C]; ``visible`` bool [B | 1, N, S | 1, S]."""
+    def forward(self, x: torch.Tensor, height: int, width: int, hidden: torch.Tensor) -> torch.Tensor:
+        """Attend within windows [B, N, height · width, C].
+
+        ``hidden`` [B | 1, N, S | 1, S] is added to the logits: 0 or a large negative number.
+        """
         batch, number, size, channels = x.shape
-        q, k, v = self.qkv(x).view(batch, number, size, 3, self.heads, -1).permute(3, 0, 1, 4, 2, 5)
-        logits = self.relative_bias(height, width) + torch.where(visible, 0.0, _HIDDEN)[:, :, None]
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=logits.to(q.dtype))
-        return self.out(attended.transpose(2, 3).reshape(batch, number, size, channels))
+        # The fused kernels take four dimensions only: windows are a part of the batch.
+        parts = self.qkv(x).view(batch * number, size, -1).split(channels, dim=-1)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        bias = self.relative_bias(height, width).to(q.dtype) + hidden[:, :, None].to(q.dtype)
+        bias = bias.expand(batch, -1, -1, -1, -1).reshape(batch * number, self.heads, size, size)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        return self.out(attended.transpose(1, 2).reshape(batch, number, size, channels))
+
+
+def _relative_places(height: int, width: int) -> torch.Tensor:
+    """Return int64 [height, width, height, width]: the row of the bias table for a query and a key."""
+    rows, columns = torch.arange(height), torch.arange(width)
+    down = rows[:, None] - rows + height - 1
+    right = columns[:, None] - columns + width - 1
+    return down[:, None, :, None] * (2 * width - 1) + right[:, None, :]
+
+
+class Tiling(NamedTuple):
+    """How a grid is cut into windows.
+
+    Attributes
+    ----------
+    rows, columns
+        Of the grid, filled up to whole windows.
+    height, width
+        Of a window.
+    down, right
+        How far windows are shifted; an axis that fits in one window is not shifted.
+    """
+
+    rows: int
+    columns: int
+    height: int
+    width: int
+    down: int
+    right: int
+
+    @classmethod
+    def of(cls, rows: int, columns: int, window: tuple[int, int], shifted: bool) -> "Tiling":
+        """Return the tiling of a grid of so many rows and columns."""
+        height, width = min(window[0], rows), min(window[1], columns)
+        return cls(
+            rows=_ceil_to(rows, height),
+            columns=_ceil_to(columns, width),
+            height=height,
+            width=width,
+            down=height // 2 if shifted and rows > height else 0,
+            right=width // 2 if shifted and columns > width else 0,
+        )
+
+    def cut(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the windows [B, N, height · width, C] of [B, H, W, C], filled up with zeros."""
+        x = _pad(x, self.rows, self.columns)
+        if self.down or self.right:
+            x = x.roll((-self.down, -self.right), (1, 2))
+        return _windows(x, self.height, self.width)
+
+    def join(self, x: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+        """Undo :meth:`cut`, down to the first ``rows`` × ``columns``."""
+        x = _unwindows(x, self.height, self.width, self.rows, self.columns)
+        if self.down or self.right:
+            x = x.roll((self.down, self.right), (1, 2))
+        return x[:, :rows, :columns]
+
+    def hidden(self, valid: torch.Tensor) -> torch.Tensor:
+        """Return float [B, N, S | 1, S] for the logits: who may not see whom; ``valid`` bool [B, H, W].
+
+        Parts of the image that only rolling brought together do not see one another.
+        """
+        visible = self.cut(valid[..., None]).transpose(2, 3)
+        if self.down or self.right:
+            row = torch.arange(self.rows, device=valid.device)
+            column = torch.arange(self.columns, device=valid.device)
+            # The last shifted places came from the other end.
+            area = 2 * (row >= self.rows - self.down)[:, None] + (column >= self.columns - self.right)
+            area = _windows(area[None, :, :, None], self.height, self.width)
+            visible = visible & (area == area.transpose(2, 3))
+        return ~visible * _HIDDEN
 
 
 class Block(nn.Module):
-    """Window attention and feed-forward with pre-norm residuals; every other block is shifted."""
+    """Window attention and feed-forward with pre-norm residuals."""
 
-    def __init__(self, channels: int, heads: int, window: tuple[int, int], shifted: bool) -> None:
+    def __init__(self, channels: int, heads: int, window: tuple[int, int]) -> None:
         super().__init__()
-        self.window, self.shifted = window, shifted
         self.attention_norm = nn.LayerNorm(channels, eps=EPSILON)
         self.attention = WindowAttention(channels, heads, window)
         self.feedforward_norm = nn.LayerNorm(channels, eps=EPSILON)
         self.expand = nn.Linear(channels, 4 * channels)
         self.contract = nn.Linear(4 * channels, channels)
 
-    def forward(self, x: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-        """Encode [B, H, W, C]; ``valid`` bool [B, H, W]."""
-        x = x + self._attend(self.attention_norm(x), valid)
+    def forward(self, x: torch.Tensor, tiling: Tiling, hidden: torch.Tensor) -> torch.Tensor:
+        """Encode [B, H, W, C]; ``hidden`` as :meth:`Tiling.hidden` returns it."""
+        windows = tiling.cut(self.attention_norm(x))
+        windows = self.attention(windows, tiling.height, tiling.width, hidden)
+        x = x + tiling.join(windows, x.shape[1], x.shape[2])
         return x + self.contract(F.gelu(self.expand(self.feedforward_norm(x))))
 
-    def _attend(self, x: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-        _, rows, columns, _ = x.shape
-        # An axis that fits in one window is not shifted.
-        height, width = min(self.window[0], rows), min(self.window[1], columns)
-        down = height // 2 if self.shifted and rows > height else 0
-        right = width // 2 if self.shifted and columns > width else 0
-        padded_rows, padded_columns = _ceil_to(rows, height), _ceil_to(columns, width)
-        x = _pad(x, padded_rows, padded_columns)
-        keys = _pad(valid[..., None], padded_rows, padded_columns)
-        if down or right:
-            x = x.roll((-down, -right), (1, 2))
-            keys = keys.roll((-down, -right), (1, 2))
-        visible = _windows(keys, height, width).transpose(2, 3)
-        if down or right:
-            area = _areas(padded_rows, padded_columns, height, width, down, right).to(x.device)
-            area = _windows(area[None, :, :, None], height, width)
-            visible = visible & (area == area.transpose(2, 3))
-        x = self.attention(_windows(x, height, width), height, width, visible)
-        x = _unwindows(x, height, width, padded_rows, padded_columns)
-        if down or right:
-            x = x.roll((down, right), (1, 2))
-        return x[:, :rows, :columns]
 
+class Stage(nn.ModuleList):
+    """Blocks of one size; every other one is shifted."""
 
-def _areas(rows: int, columns: int, height: int, width: int, down: int, right: int) -> torch.Tensor:
-    """Number the parts of a rolled image that were apart before: they may not see one another."""
-    row, column = torch.zeros(rows, dtype=torch.long), torch.zeros(columns, dtype=torch.long)
-    for axis, size, window, shift in ((row, rows, height, down), (column, columns, width, right)):
-        if shift:
-            axis[size - window : size - shift] = 1
-            axis[size - shift :] = 2
-    return row[:, None] * 3 + column
+    def __init__(self, channels: int, heads: int, window: tuple[int, int], depth: int) -> None:
+        super().__init__(Block(channels, heads, window) for _ in range(depth))
+        self.window = window
+
+    def forward(self, x: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        """Encode [B, H, W, C]; ``valid`` bool [B, H, W]."""
+        rows, columns = x.shape[1:3]
+        shifts = (False, True)[: len(self)]
+        tilings = [Tiling.of(rows, columns, self.window, shifted) for shifted in shifts]
+        hidden = [tiling.hidden(valid) for tiling in tilings]
+        for index, block in enumerate(self):
+            x = block(x, tilings[index % 2], hidden[index % 2])
+        return x
 
 
 class Merge(nn.Module):
@@ -151,15 +217,13 @@ class RegionEncoder(nn.Module):
         self.patch = (settings.patch[0], settings.patch[1])
         window = (settings.window[0], settings.window[1])
         width = settings.width
-        self.embed = nn.Conv2d(1, width, self.patch, self.patch)
+        self.embed = nn.Linear(self.patch[0] * self.patch[1], width)
         self.embed_norm = nn.LayerNorm(width, eps=EPSILON)
         self.mask_token = nn.Parameter(torch.zeros(width))
         self.row = nn.Parameter(torch.zeros(-(-motifs // self.patch[0]), 1, width))
         self.focal_mark = nn.Parameter(torch.zeros(width))
         self.stages = nn.ModuleList(
-            nn.ModuleList(
-                Block(width * 2**stage, heads, window, shifted=bool(index % 2)) for index in range(depth)
-            )
+            Stage(width * 2**stage, heads, window, depth)
             for stage, (depth, heads) in enumerate(zip(settings.depths, settings.heads, strict=True))
         )
         self.merges = nn.ModuleList(Merge(width * 2**stage) for stage in range(len(settings.depths) - 1))
@@ -203,8 +267,9 @@ class RegionEncoder(nn.Module):
         _, motifs, columns = matrix.shape
         down, right = self.patch
         matrix = F.pad(matrix, (0, -columns % right, 0, -motifs % down))
-        x = self.embed_norm(self.embed(matrix[:, None]).permute(0, 2, 3, 1))
-        rows, width = x.shape[1:3]
+        x = self.embed_norm(self.embed(_windows(matrix[..., None], down, right)[..., 0]))
+        rows, width = -(-motifs // down), -(-columns // right)
+        x = x.unflatten(1, (rows, width))
         valid = F.pad(present, (0, -columns % right)).view(len(x), 1, width, right).any(-1)
         valid = valid.expand(-1, rows, -1)
         if masked is not None:
@@ -213,8 +278,7 @@ class RegionEncoder(nn.Module):
         focal = torch.arange(width, device=x.device) == columns // 2 // right
         x = x + self.row + focal[:, None] * self.focal_mark
         for index, stage in enumerate(self.stages):
-            for block in stage:  # type: ignore[attr-defined]
-                x = block(x, valid)
+            x = stage(x, valid)
             if index < len(self.merges):
                 x, valid = self.merges[index](x, valid)
         return self.norm(x), valid

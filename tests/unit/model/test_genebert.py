@@ -1,12 +1,15 @@
 """The whole network: standardised rows, pooled features, the shared space."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from genebert.config import Model as ModelSettings
-from genebert.model.genebert import GeneBERT
+from genebert.model.genebert import GeneBERT, compile_encoders
 from genebert.sequence.codes import PADDING
 
 MOTIFS = 40
@@ -144,3 +147,80 @@ def test_equal_seeds_give_equal_weights(tiny_settings: ModelSettings) -> None:
         states.append(GeneBERT(tiny_settings, MOTIFS).state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert not torch.equal(states[0]["focal_path.weight"], states[2]["focal_path.weight"])
+
+
+def features_and_gradients(model: GeneBERT) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Return what both encoders make of a batch with absent columns and hidden blocks, and gradients."""
+    matrix, present = noise(4, MOTIFS, 5), torch.ones(4, 5, dtype=torch.bool)
+    present[0, :2] = False
+    scaled = model.standardise(matrix, present)
+    blocks = noise(4, *model.region_encoder.grid(MOTIFS, 5), seed=1) > 0
+    encoded, valid = model.region_encoder(scaled, present, blocks)
+    features = [
+        model.sequence_features(some_codes(4)),
+        model.pool_region(encoded, valid, scaled[:, :, 2]),
+    ]
+    found = torch.cat(features, 1)
+    model.zero_grad()
+    (found * noise(*found.shape, seed=7)).sum().backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    return found.detach(), gradients
+
+
+def assert_same_when_compiled(model: GeneBERT, compile_both: Callable[[], None]) -> None:
+    features, gradients = features_and_gradients(model)
+    names = list(model.state_dict())
+    compile_both()
+    found, found_gradients = features_and_gradients(model)
+    assert list(model.state_dict()) == names
+    torch.testing.assert_close(found, features, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found_gradients, gradients, atol=1e-4, rtol=1e-4)
+
+
+def test_each_encoder_is_one_graph(model: GeneBERT) -> None:
+    def compile_both() -> None:
+        for encoder in (model.sequence_encoder, model.region_encoder):
+            encoder.compile(backend="eager", fullgraph=True, dynamic=False)
+
+    assert_same_when_compiled(model, compile_both)
+
+
+@pytest.mark.slow
+def test_compiled_encoders_compute_the_same(model: GeneBERT) -> None:
+    assert_same_when_compiled(model, lambda: compile_encoders(model))
+
+
+def test_features_in_bfloat16_are_close(tiny_settings: ModelSettings) -> None:
+    torch.manual_seed(0)
+    model = GeneBERT(tiny_settings, MOTIFS)
+    exact, exact_gradients = features_and_gradients(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, gradients = features_and_gradients(model)
+    assert not torch.equal(found, exact)
+    for name, expected in [("features", exact), *exact_gradients.items()]:
+        rough = found if name == "features" else gradients[name]
+        assert (rough - expected).norm() <= 0.1 * expected.norm(), name
+
+
+class OnOneDevice(TorchDispatchMode):
+    """Refuses operations that make or move a tensor elsewhere: on a GPU each would cost a copy."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in (*tree_leaves(args), *tree_leaves(out)):
+            assert not isinstance(tensor, torch.Tensor) or tensor.device.type == "meta", func
+        return out
+
+
+def test_a_pass_copies_nothing_from_the_host_and_asks_nothing_back(model: GeneBERT) -> None:
+    model.tokenizer.composition(torch.zeros(1, 20, dtype=torch.long, device="meta"))  # fills its cache
+    model.to("meta")
+    codes = some_codes().to("meta")
+    matrix, present = noise(6, MOTIFS, 5).to("meta"), torch.ones(6, 5, dtype=torch.bool, device="meta")
+    blocks = torch.ones(6, *model.region_encoder.grid(MOTIFS, 5), dtype=torch.bool, device="meta")
+    with OnOneDevice():
+        sequence = model.sequence_features(codes)
+        scaled = model.standardise(matrix, present)
+        encoded, valid = model.region_encoder(scaled, present, blocks)
+        region = model.pool_region(encoded, valid, scaled[:, :, 2])
+        model.similarity(sequence, region).sum().backward()

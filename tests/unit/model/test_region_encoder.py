@@ -8,7 +8,7 @@ import torch
 from transformers import SwinConfig, SwinModel
 
 from genebert.config import RegionEncoder as Settings
-from genebert.model.region_encoder import Block, RegionEncoder
+from genebert.model.region_encoder import RegionEncoder, Stage
 
 # Image, patch, window and depths for which no window is padded or clamped on one axis only.
 SIZES = [
@@ -55,9 +55,10 @@ def copied(swin: SwinModel, image: tuple[int, int]) -> RegionEncoder:
         "row": torch.randn(ours.row.shape, generator=generator),
         "focal_mark": torch.randn(ours.focal_mark.shape, generator=generator),
         "mask_token": theirs["embeddings.mask_token"].view(-1),
+        "embed.weight": theirs["embeddings.patch_embeddings.projection.weight"].flatten(1),
+        "embed.bias": theirs["embeddings.patch_embeddings.projection.bias"],
     }
     pairs = [
-        ("embed", "embeddings.patch_embeddings.projection"),
         ("embed_norm", "embeddings.norm"),
         ("norm", "layernorm"),
     ]
@@ -135,13 +136,14 @@ def test_equals_swin(
     torch.testing.assert_close(found.flatten(1, 2), expected, atol=1e-5, rtol=1e-5)
 
 
-def plain_block(block: Block, x: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+def plain_block(stage: Stage, index: int, x: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """Encode one image [H, W, C] cell by cell: who sees whom is asked of every pair."""
+    block, window, shifted = stage[index], stage.window, index % 2
     rows, columns, channels = x.shape
     heads = block.attention.heads
-    height, width = min(block.window[0], rows), min(block.window[1], columns)
-    down = height // 2 if block.shifted and rows > height else 0
-    right = width // 2 if block.shifted and columns > width else 0
+    height, width = min(window[0], rows), min(window[1], columns)
+    down = height // 2 if shifted and rows > height else 0
+    right = width // 2 if shifted and columns > width else 0
     normed = block.attention_norm(x)
     out = torch.zeros_like(x)
     cells = list(itertools.product(range(rows), range(columns)))
@@ -158,11 +160,7 @@ def plain_block(block: Block, x: torch.Tensor, valid: torch.Tensor) -> torch.Ten
             continue
         query = qkv(i)[0]
         places = [
-            (i[0] - j[0] + block.window[0] - 1) * (2 * block.window[1] - 1)
-            + i[1]
-            - j[1]
-            + block.window[1]
-            - 1
+            (i[0] - j[0] + window[0] - 1) * (2 * window[1] - 1) + i[1] - j[1] + window[1] - 1
             for j in seen
         ]
         parts = []
@@ -181,20 +179,22 @@ def plain_block(block: Block, x: torch.Tensor, valid: torch.Tensor) -> torch.Ten
     return x + block.contract(torch.nn.functional.gelu(block.expand(block.feedforward_norm(x))))
 
 
-@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize(
     ("grid", "window"), [((4, 4), (2, 2)), ((5, 7), (3, 4)), ((7, 2), (4, 3)), ((2, 5), (4, 2))]
 )
 @torch.no_grad()
-def test_block_equals_plain_attention_and_padding_does_not_leak(
-    grid: tuple[int, int], window: tuple[int, int], shifted: bool, randomise: Callable
+def test_blocks_equal_plain_attention_and_padding_does_not_leak(
+    grid: tuple[int, int], window: tuple[int, int], depth: int, randomise: Callable
 ) -> None:
-    block = randomise(Block(8, 2, window, shifted))
+    stage = randomise(Stage(8, 2, window, depth))
     x, valid = noise(2, *grid, 8), torch.ones(2, *grid, dtype=torch.bool)
     valid[1, :, : grid[1] // 2] = False
-    found = block(x, valid)
+    found = stage(x, valid)
     for sample in range(2):
-        expected = plain_block(block, x[sample], valid[sample])
+        expected = x[sample]
+        for index in range(depth):
+            expected = plain_block(stage, index, expected, valid[sample])
         here = valid[sample]
         torch.testing.assert_close(found[sample][here], expected[here], atol=1e-5, rtol=1e-5)
 
