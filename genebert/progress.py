@@ -12,10 +12,20 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 class Progress(Generic[T]):
-    """Iterate over a sequence and show on stderr how far it is."""
+    """Iterate over a sequence and show on stderr how far it is.
 
-    def __init__(self, items: Sequence[T], what: str) -> None:
-        self._items, self._what, self._note = items, what, ""
+    Parameters
+    ----------
+    items
+        What is left to do.
+    what
+        Name of the work.
+    before
+        Items that an earlier run has done.
+    """
+
+    def __init__(self, items: Sequence[T], what: str, before: int = 0) -> None:
+        self._items, self._what, self._before, self._note = items, what, before, ""
 
     def note(self, text: str) -> None:
         """Show a few words beside the count, such as the current loss."""
@@ -23,7 +33,8 @@ class Progress(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         if sys.stderr.isatty():
-            bar = tqdm(self._items, desc=self._what, leave=False)
+            total = self._before + len(self._items)
+            bar = tqdm(self._items, self._what, total, leave=False, initial=self._before)
             for item in bar:
                 yield item
                 bar.set_postfix_str(self._note, refresh=False)
@@ -36,8 +47,9 @@ class Progress(Generic[T]):
                 shown = now
                 rate = done / max(now - started, 1e-9)
                 left = (len(self._items) - done) / rate
+                of = self._before + len(self._items)
                 print(
-                    f"{self._what}: {done}/{len(self._items)}, {rate:.3g}/s, {left:.0f} s left"
+                    f"{self._what}: {self._before + done}/{of}, {rate:.3g}/s, {left:.0f} s left"
                     + (f", {self._note}" if self._note else ""),
                     file=sys.stderr,
                     flush=True,

@@ -2,12 +2,15 @@
 
 # ruff: noqa: PLC0415
 import argparse
+import os
+import sys
 from pathlib import Path
 
 from genebert import config
 from genebert.cli.options import (
     ACCESSIBILITY,
     BLOCK,
+    COMPUTE,
     CONTIGS,
     CORPUS,
     GENOME,
@@ -19,23 +22,60 @@ from genebert.cli.options import (
     SETTINGS,
     Stages,
     needed,
+    optional,
     section,
     segments,
 )
+from genebert.errors import GenebertError
+
+
+def _npmi(options: argparse.Namespace) -> str:
+    from genebert.pretrain.npmi_table import write_npmi
+
+    return write_npmi(options.corpus, options.k, options.out)
 
 
 def _pretrain(options: argparse.Namespace) -> str:
-    from genebert.pretrain.loop import pretrain
+    from genebert.pretrain.launch import die_with_parent, exec_torchrun
 
+    worker = "LOCAL_RANK" in os.environ
+    if worker:
+        die_with_parent()
+    from genebert.devices import lease_gpus
+    from genebert.pretrain.loop import Outputs, pretrain
+    from genebert.pretrain.setup import Sources
+
+    compute = section(config.Compute, options.compute, "--compute")
+    settings = section(config.Pretrain, options.settings)
+    trained = _variant(settings, options.variant).trained
+    if trained and compute.gpus > 1 and not worker:
+        lease_gpus(compute.gpus)
+        exec_torchrun(compute.gpus, ["-m", "genebert", *sys.argv[1:]])
     return pretrain(
         corpus_folder=options.corpus,
-        model_settings=section(config.Model, options.model),
-        settings=section(config.Pretrain, options.settings),
+        sources=Sources(options.motifs, options.npmi),
+        model_settings=section(config.Model, options.model, "--model"),
+        settings=settings,
+        compute=compute,
         variant_name=options.variant,
         seed=options.seed,
-        out=options.out,
-        history=options.history,
+        device=_device(compute),
+        outputs=Outputs(options.out, options.history, options.checkpoints),
     )
+
+
+def _device(compute: config.Compute) -> str:
+    from genebert.devices import pick_device
+
+    return pick_device(compute.require_gpu) if compute.gpus else "cpu"
+
+
+def _variant(settings: config.Pretrain, name: str) -> config.Variant:
+    if name not in settings.variants:
+        raise GenebertError(
+            f"--variant {name} is no key of pretrain.variants", f"use {', '.join(settings.variants)}"
+        )
+    return settings.variants[name]
 
 
 def _promoter(options: argparse.Namespace) -> str:
@@ -68,6 +108,9 @@ def _benchmark(options: argparse.Namespace) -> str:
         settings=section(config.Finetune, options.settings),
         task=options.task,
         seed=options.seed,
+        device=_device(section(config.Compute, options.compute, "--compute"))
+        if options.weights
+        else "cpu",
         out=options.out,
     )
 
@@ -93,17 +136,28 @@ def _report(options: argparse.Namespace) -> str:
 
 
 STAGES: Stages = {
+    "npmi": (
+        _npmi,
+        "count the k-mers of the training regions: what strategies of masking rank tokens by",
+        {**CORPUS, "--k": needed("k-mer length in bp", type=int), **OUT},
+    ),
     "pretrain": (
         _pretrain,
         "pre-train one variant with one seed",
         {
             **CORPUS,
+            "--motifs": optional(
+                "table made by `motifs`, where masking or an objective needs it", type=Path
+            ),
+            "--npmi": optional("table made by `npmi`, where masking needs it", type=Path),
             "--model": needed("section `model` of the configuration as JSON"),
             **SETTINGS,
+            **COMPUTE,
             "--variant": needed("key of pretrain.variants"),
             **SEED,
-            "--out": needed("folder of the model"),
-            "--history": needed("TSV of losses and figures to write"),
+            "--out": needed("folder of the model", type=Path),
+            "--history": needed("TSV of losses and figures to write", type=Path),
+            "--checkpoints": needed("folder of checkpoints while training is under way", type=Path),
         },
     ),
     "task-promoter": (
@@ -133,6 +187,7 @@ STAGES: Stages = {
             "--model": needed("variant.inputs or a baseline"),
             "--weights": {"default": None, "help": "folder of the pre-trained model"},
             **SETTINGS,
+            **COMPUTE,
             **SEED,
             "--out": needed("folder to write predictions.parquet and metrics.json to"),
         },
@@ -151,8 +206,8 @@ STAGES: Stages = {
         "make one HTML page of a results folder, to be read offline",
         {
             "--results": needed("results folder"),
-            "--runs": needed("folders of runs", nargs="+"),
-            "--tasks": needed("names of the tasks", nargs="+"),
+            "--runs": {"nargs": "*", "default": [], "help": "folders of runs"},
+            "--tasks": {"nargs": "*", "default": [], "help": "names of the tasks"},
             "--histories": {"nargs": "*", "default": [], "help": "history.tsv of pre-trainings"},
             "--title": needed("name of the dataset"),
             **BLOCK,

@@ -26,13 +26,13 @@ def optional(explanation: str, default: Any = None, **more: Any) -> dict[str, An
     return {"default": default, "help": explanation + shown, **more}
 
 
-def section(model: type[S], text: str) -> S:
-    """Read a section of the configuration from JSON."""
+def section(model: type[S], text: str, flag: str = "--settings") -> S:
+    """Read a section of the configuration from JSON, the value of an option."""
     try:
         raw = json.loads(text)
     except ValueError as error:
-        raise GenebertError(f"--settings is no JSON: {error}", "give one JSON object") from None
-    return config.parse_section(model, raw, "--settings")
+        raise GenebertError(f"{flag} is no JSON: {error}", "give one JSON object") from None
+    return config.parse_section(model, raw, flag)
 
 
 def segments(options: argparse.Namespace) -> Any:
@@ -76,3 +76,4 @@ CORPUS: Options = {"--corpus": needed("folder of the corpus")}
 SEED: Options = {"--seed": needed("seed", type=int)}
 BLOCK: Options = {"--block-bp": needed("bp of a bootstrap block", type=int)}
 SETTINGS: Options = {"--settings": needed("section of the configuration as JSON")}
+COMPUTE: Options = {"--compute": optional("section `compute` of the configuration as JSON", "{}")}

@@ -7,20 +7,31 @@ This package imports nothing heavy: a dry run of the workflow loads it.
 
 from genebert.config.benchmarks import Benchmarks, Finetune, PromoterTask
 from genebert.config.data import Downloads, Genome, Motifs, Peaks, Regions, Split
-from genebert.config.kinds import Baseline, ContigStyle, Inputs, Section
-from genebert.config.model import Model, Pretrain, RegionEncoder, SequenceEncoder, Variant
+from genebert.config.kinds import Baseline, ContigStyle, Inputs, Masking, Section
+from genebert.config.model import (
+    OBJECTIVES,
+    Compute,
+    Model,
+    Pretrain,
+    RegionEncoder,
+    SequenceEncoder,
+    Variant,
+)
 from genebert.config.read import load, parse_section, validate
 from genebert.config.whole import Config
 
 __all__ = [
+    "OBJECTIVES",
     "Baseline",
     "Benchmarks",
+    "Compute",
     "Config",
     "ContigStyle",
     "Downloads",
     "Finetune",
     "Genome",
     "Inputs",
+    "Masking",
     "Model",
     "Motifs",
     "Peaks",

@@ -55,8 +55,7 @@ class Benchmarks(Section):
                 }
             }
         ],
-        min_length=1,
-        description="tasks by name",
+        description="tasks by name; none (`{}`) is a run that only pre-trains",
     )
     models: list[Text] = Field(
         default=[

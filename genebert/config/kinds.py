@@ -9,6 +9,7 @@ from genebert.inputs.source import parse_source
 
 Inputs = Literal["sequence", "region", "both"]
 Baseline = Literal["kmer_logistic", "motif_logistic"]
+Masking = Literal["random_span", "genemask", "global_pmi", "motif", "cm_gems", "cm_step"]
 ContigStyle = Literal["as_is", "ucsc", "ensembl"]
 
 # The shortest example that every model can read: one k-mer of the largest k.

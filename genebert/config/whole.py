@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from genebert.config.benchmarks import Benchmarks
 from genebert.config.data import Downloads, Genome, Motifs, Peaks, Regions
 from genebert.config.kinds import MIN_EXAMPLE_BP, Baseline, PlainPath, Section, Text
-from genebert.config.model import Model, Pretrain
+from genebert.config.model import Compute, Model, Pretrain
 
 
 class Config(Section):
@@ -29,6 +29,7 @@ class Config(Section):
         default=[1, 2, 3], min_length=1, description="one pre-training and one run per seed"
     )
     pretrain: Pretrain = Field(default=Pretrain(), description="see there")
+    compute: Compute = Field(default=Compute(), description="see there")
     benchmarks: Benchmarks = Field(description="see there")
 
     BASELINES: ClassVar[tuple[str, ...]] = get_args(Baseline)
@@ -55,6 +56,13 @@ class Config(Section):
                     f"benchmarks.tasks.{name} makes {tokens} tokens, more than "
                     f"model.sequence.positions {sequence.positions}; shorten its window"
                 )
+        self._check_batches()
+        for name, variant in self.pretrain.variants.items():
+            if sequence.k == 1 and variant.needs_npmi():
+                raise ValueError(
+                    f"pretrain.variants.{name} ranks k-mers by NPMI, which single bases have none of; "
+                    "raise model.sequence.k or set its masking to random_span"
+                )
         for key, values in (
             ("seeds", list(map(str, self.seeds))),
             ("benchmarks.models", self.benchmarks.models),
@@ -64,6 +72,17 @@ class Config(Section):
         for model in self.benchmarks.models:
             self._check_model(model)
         return self
+
+    def _check_batches(self) -> None:
+        """Refuse a matching group that no device could hold, before hours of scanning."""
+        gpus, most = max(1, self.compute.gpus), self.compute.batch_per_device
+        group = self.pretrain.matching_group
+        matched = any(variant.matching for variant in self.pretrain.variants.values())
+        if matched and group > most * gpus:
+            raise ValueError(
+                f"pretrain.matching_group {group} does not fit in compute.batch_per_device {most} on "
+                f"{gpus} device(s); lower matching_group or raise batch_per_device"
+            )
 
     def sources(self) -> dict[str, str]:
         """Return the source of every input file that the configuration itself names, by key."""

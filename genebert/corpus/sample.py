@@ -16,7 +16,7 @@ from genebert.corpus.scores import STEPS
 from genebert.errors import GenebertError
 
 # Streams of the counter-based generator; masking has its own (sequence/masking.py, objectives).
-_STREAM_VIEW, _STREAM_STRAND = 1, 2
+_STREAM_VIEW, _STREAM_STRAND, _STREAM_STRANGER = 1, 2, 3
 
 
 class Batch(NamedTuple):
@@ -29,7 +29,9 @@ class Batch(NamedTuple):
     focal
         int64 [B], region rows.
     codes
-        uint8 [B, width], base codes of the focal regions.
+        uint8 [B, width], base codes of the focal regions, as read.
+    flipped
+        bool [B], which of them are read on the other strand.
     matrix
         float32 [B, T, R], TF × region matrices: best hit's score, 0 where there is none.
     present
@@ -39,6 +41,7 @@ class Batch(NamedTuple):
     keys: torch.Tensor
     focal: torch.Tensor
     codes: torch.Tensor
+    flipped: torch.Tensor
     matrix: torch.Tensor
     present: torch.Tensor
 
@@ -128,6 +131,8 @@ class Views:
 
     Attributes
     ----------
+    corpus
+        Whose views these are.
     region, cell_type
         int32 and int16 [views].
 
@@ -152,7 +157,7 @@ class Views:
         segment = segment_of_regions(corpus)[region]
         new = (cell_type[1:] != cell_type[:-1]) | (segment[1:] != segment[:-1])
         bounds = np.concatenate([[0], np.flatnonzero(new) + 1, [len(region)]])
-        self.columns = columns
+        self.corpus, self.columns = corpus, columns
         self.region = torch.from_numpy(region).to(placed.device)
         self.cell_type = torch.from_numpy(cell_type).to(placed.device)
         # Views first to last-plus-one of each stretch of one cell type, contig and split.
@@ -188,14 +193,20 @@ class Views:
         view = counter_random.integers(keys, _STREAM_VIEW, len(self))
         focal = self.region[view].long()
         codes = self._placed.sequence.take(focal)
+        flipped = counter_random.uniform(keys, _STREAM_STRAND, 1)[:, 0] < (0.5 if augment else 0.0)
         if augment:
-            flip = counter_random.uniform(keys, _STREAM_STRAND, 1) < 0.5
-            codes = torch.where(flip, reverse_complement(codes), codes)
+            codes = torch.where(flipped[:, None], reverse_complement(codes), codes)
         if shuffled:
             other = counter_random.mix(keys)
             view = counter_random.integers(other, _STREAM_VIEW, len(self))
         columns = self.columns_of(view)
-        return Batch(keys, focal, codes, matrices(self._placed.best, columns), columns >= 0)
+        matrix = matrices(self._placed.best, columns)
+        return Batch(keys, focal, codes, flipped, matrix, columns >= 0)
+
+    def strangers(self, keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw another view for each sample: region rows int64 [B], base codes uint8 [B, width]."""
+        focal = self.region[counter_random.integers(keys, _STREAM_STRANGER, len(self))].long()
+        return focal, self._placed.sequence.take(focal)
 
 
 def reverse_complement(codes: torch.Tensor) -> torch.Tensor:

@@ -21,8 +21,7 @@ def adamw(model: nn.Module, rate: float, weight_decay: float) -> torch.optim.Ada
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    fused = any(p.is_cuda for p in parameters)
-    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=fused)
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -71,7 +71,12 @@ def write_report(
     corpus = open_corpus(results / "corpus", "cpu")
     manifest = json.loads((results / "corpus/manifest.json").read_text())
     motifs = read_motif_table(results / "motifs/motifs.parquet")
-    summary = pd.read_csv(results / "benchmarks/summary.tsv", sep="\t")
+    # A run without tasks has no table; what may lie there is of another configuration.
+    summary = (
+        pd.read_csv(results / "benchmarks/summary.tsv", sep="\t")
+        if tasks
+        else pd.DataFrame({"task": []})
+    )
     curves = read_histories(histories)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("genebert.report", "."),

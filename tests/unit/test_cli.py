@@ -200,6 +200,7 @@ def test_a_bad_configuration_is_refused(
 def test_settings_that_are_no_json_are_refused(refused: Refused, tmp_path: Path) -> None:
     arguments = ("pretrain", "--corpus", tmp_path, "--variant", "v", "--seed", 1)
     more = ("--out", tmp_path / "o", "--history", tmp_path / "h", "--model", "{}")
+    more += ("--checkpoints", tmp_path / "c")
     assert "--settings is no JSON" in refused(*arguments, *more, "--settings", "{steps: 1}")
     assert "unknown key 'stps'" in refused(*arguments, *more, "--settings", '{"stps": 1}')
 

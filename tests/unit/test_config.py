@@ -1,7 +1,7 @@
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -32,6 +32,9 @@ def raw() -> dict[str, Any]:
 
 
 def _set(raw: dict[str, Any], key: str, value: Any) -> None:
+    if not key:
+        raw |= value
+        return
     *path, last = key.split("/")
     for part in path:
         raw = raw.setdefault(part, {})
@@ -80,6 +83,7 @@ def test_the_printed_default_holds_the_defaults_of_the_models() -> None:
         "samples": printed["samples"],
         "genome": printed["genome"],
         "motifs": {key: printed["motifs"][key] for key in ("file", "families")},
+        "pretrain": {"compile": printed["pretrain"]["compile"]},
         "benchmarks": {"tasks": printed["benchmarks"]["tasks"]},
     }
     assert config.validate(printed, "printed") == config.validate(needed, "needed")
@@ -95,6 +99,46 @@ def test_the_schema_refuses_unknown_keys_as_the_models_do(raw: dict[str, Any], k
         config.validate(raw, "here")
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(raw, json.loads(SCHEMA.read_text()))
+
+
+def test_a_run_without_tasks_is_one_that_only_pre_trains(raw: dict[str, Any]) -> None:
+    raw["benchmarks"] = {"tasks": {}}
+    assert config.validate(raw, "here").benchmarks.tasks == {}
+
+
+def test_a_preset_gives_the_sizes_that_are_not_given(raw: dict[str, Any]) -> None:
+    raw["model"] = {"preset": "tiny", "columns": 4, "sequence": {"k": 4}}
+    raw["regions"] = {"width": 500}
+    found = config.validate(raw, "here").model
+    assert (found.columns, found.projection) == (4, 512)
+    assert (found.sequence.k, found.sequence.width, found.sequence.positions) == (4, 64, 512)
+    assert found.region.depths == [2, 2]
+    again = config.parse_section(config.Model, found.model_dump(), "here")
+    assert again == found
+
+
+@pytest.mark.parametrize("preset", ["tiny", "small", "base"])
+def test_presets_are_valid_and_named_in_order_of_size(preset: str) -> None:
+    settings = config.Model(preset=preset)
+    assert settings.sequence.width == {"tiny": 64, "small": 384, "base": 768}[preset]
+    assert config.Model() == config.Model(preset="base")
+
+
+def test_what_each_masking_reads_beside_the_corpus() -> None:
+    variants = {
+        name: config.Variant(masked_sequence=1, masking=name) for name in get_args(config.Masking)
+    }
+    assert {name: (v.needs_npmi(), v.needs_motifs()) for name, v in variants.items()} == {
+        "random_span": (False, False),
+        "genemask": (True, False),
+        "global_pmi": (True, False),
+        "motif": (False, True),
+        "cm_gems": (True, False),
+        "cm_step": (True, False),
+    }
+    # A variant that masks no tokens reads nothing for it.
+    assert not config.Variant(masked_region=1, masking="genemask").needs_npmi()
+    assert config.Variant(motif_target=1).needs_motifs()
 
 
 @pytest.mark.parametrize("text", ["1e-4", "1E-4", "1.0e-4", "0.0001", "1.e-4"])
@@ -152,7 +196,33 @@ def test_a_small_number_may_be_written_in_any_way(raw: dict[str, Any], text: str
         ("benchmarks/models", ["svm"], ["'svm', no baseline", "kmer_logistic"]),
         ("benchmarks/models", ["sequence_only.both"], ["write sequence_only.sequence"]),
         ("benchmarks/models", ["scratch.both"] * 2, ["names scratch.both twice"]),
-        ("benchmarks/tasks", {}, ["'benchmarks.tasks'"]),
+        ("model/preset", "huge", ["'model.preset' = 'huge'", "'tiny', 'small' or 'base'"]),
+        ("compute/gpus", -1, ["'compute.gpus' = -1"]),
+        ("compute", {"require_gpu": True, "gpus": 0}, ["require_gpu with gpus 0", "ask for a GPU"]),
+        (
+            "compute/batch_per_device",
+            8,
+            ["pretrain.matching_group 16 does not fit", "on 1 device(s)", "raise batch_per_device"],
+        ),
+        (
+            "pretrain/variants/multimodal/masking",
+            "gene_mask",
+            ["'pretrain.variants.multimodal.masking' = 'gene_mask'", "'genemask'"],
+        ),
+        (
+            "pretrain/variants/multimodal",
+            {"masking": "genemask"},
+            ["all objectives weigh zero", "trained: false"],
+        ),
+        (
+            "",
+            {
+                "model": {"sequence": {"k": 1}},
+                "regions": {"width": 500},
+                "pretrain": {"variants": {"a": {"masked_sequence": 1, "masking": "cm_step"}}},
+            },
+            ["pretrain.variants.a ranks k-mers by NPMI", "raise model.sequence.k"],
+        ),
         ("results_dir", "my results", ["'results_dir' = 'my results'", "no spaces"]),
     ],
 )

@@ -1,11 +1,12 @@
 """Pre-training on the corpus of the demo: it learns what there is to learn, and nothing else."""
 
+import math
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from genebert.config import Model, Peaks, Pretrain, RegionEncoder, SequenceEncoder, Variant
+from genebert.config import Compute, Model, Peaks, Pretrain, RegionEncoder, SequenceEncoder, Variant
 from genebert.corpus.write import write_manifest, write_part
 from genebert.genome import index_genome, read_lengths, split_segments
 from genebert.inputs.peaks import clean_sample
@@ -13,7 +14,9 @@ from genebert.inputs.sheet import read_samples
 from genebert.motifs.scan import scan_chunk
 from genebert.motifs.table import read_motif_table, write_motif_table
 from genebert.preflight import preflight
-from genebert.pretrain.loop import pretrain
+from genebert.pretrain.loop import Outputs, pretrain
+from genebert.pretrain.npmi_table import write_npmi
+from genebert.pretrain.setup import Sources
 from genebert.regions import write_regions
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +31,11 @@ VARIANTS = {
     "multimodal": Variant(masked_sequence=1, masked_region=10, matching=0.5),
     "shuffled": Variant(matching=1, matrices="shuffled"),
 }
+STRATEGIES = ("random_span", "genemask", "global_pmi", "motif", "cm_gems", "cm_step")
+VARIANTS |= {name: Variant(masked_sequence=1, masking=name) for name in STRATEGIES}
+VARIANTS["all_objectives"] = Variant(
+    masked_sequence=1, masked_region=10, matching=0.5, next_segment=1, motif_target=1, masking="motif"
+)
 SETTINGS = Pretrain(
     steps=100,
     batch_size=32,
@@ -107,12 +115,19 @@ def monkeypatch_module():
 
 @pytest.fixture(scope="module")
 def histories(corpus: Path) -> dict[str, pd.DataFrame]:
-    found = {}
-    for variant in VARIANTS:
-        history = corpus.parent / f"{variant}.tsv"
-        pretrain(corpus, MODEL, SETTINGS, variant, 1, corpus.parent / variant, history)
-        found[variant] = pd.read_csv(history, sep="\t")
-    return found
+    return {variant: train(corpus, variant, SETTINGS) for variant in ("multimodal", "shuffled")}
+
+
+def train(corpus: Path, variant: str, settings: Pretrain) -> pd.DataFrame:
+    """Pre-train a variant and return its history."""
+    npmi = corpus.parent / "npmi.parquet"
+    if not npmi.exists():
+        write_npmi(corpus, MODEL.sequence.k, npmi)
+    history = corpus.parent / f"{variant}.tsv"
+    outputs = Outputs(corpus.parent / variant, history, corpus.parent / "checkpoints")
+    sources = Sources(motifs=corpus.parent / "motifs.parquet", npmi=npmi)
+    pretrain(corpus, sources, MODEL, settings, Compute(), variant, 1, "cpu", outputs)
+    return pd.read_csv(history, sep="\t")
 
 
 def series(history: pd.DataFrame, split: str, metric: str) -> list[float]:
@@ -156,3 +171,61 @@ def test_reconstruction_of_held_out_matrices_beats_the_mean_of_the_motif(
     histories: dict[str, pd.DataFrame],
 ) -> None:
     assert series(histories["multimodal"], "validation", "masked_region_r2")[-1] > 0
+
+
+@pytest.fixture(scope="module")
+def short(corpus: Path) -> dict[str, pd.DataFrame]:
+    """A few steps with each strategy of masking, and with every objective at once."""
+    settings = SETTINGS.model_copy(
+        update={"steps": 12, "batch_size": 16, "evaluate_every": 4, "evaluation_views": 32}
+    )
+    return {name: train(corpus, name, settings) for name in (*STRATEGIES, "all_objectives")}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_realised_fraction_of_each_strategy_is_reported(
+    short: dict[str, pd.DataFrame], strategy: str
+) -> None:
+    fractions = series(short[strategy], "train", "masked_sequence_fraction")
+    assert all(0.10 < fraction < 0.19 for fraction in fractions)
+    # Held-out figures are of one strategy, so that all can be compared.
+    held_out = series(short[strategy], "validation", "masked_sequence_fraction")
+    assert len(set(held_out)) == 1
+    assert held_out == series(short["random_span"], "validation", "masked_sequence_fraction")
+
+
+def test_curricula_log_their_switch(short: dict[str, pd.DataFrame]) -> None:
+    for name in STRATEGIES:
+        hard = series(short[name], "train", "masking_global_pmi_steps")
+        assert len(hard) == (2 if name.startswith("cm_") else 0)
+    # 12 steps: the share of hard batches rises from 0 to 0.91.
+    assert 0 < sum(series(short["cm_step"], "train", "masking_global_pmi_steps")) < 12
+
+
+def test_hidden_bases_are_judged_beside_a_markov_chain(short: dict[str, pd.DataFrame]) -> None:
+    for name in STRATEGIES:
+        (markov,) = series(short[name], "validation", "masked_sequence_markov_base_accuracy")
+        assert 0.27 < markov < 0.6
+        assert all(
+            0.1 < value < 0.6
+            for value in series(short[name], "validation", "masked_sequence_base_accuracy")
+        )
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "masked_sequence_perplexity",
+        "masked_region_r2",
+        "matching_top1",
+        "next_segment_accuracy",
+        "motif_target_accuracy",
+    ],
+)
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_every_objective_reports_what_it_can_be_judged_by(
+    short: dict[str, pd.DataFrame], split: str, metric: str
+) -> None:
+    values = series(short["all_objectives"], split, metric)
+    assert len(values) == (2 if split == "train" else 3)
+    assert not any(map(math.isnan, values))

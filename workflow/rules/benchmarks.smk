@@ -57,6 +57,9 @@ rule benchmark:
     conda:
         "../../envs/genebert.yaml"
     threads: CONFIG.benchmarks.finetune.threads
+    resources:
+        gpu=gpus_of_model,
+        compute=compute,
     params:
         settings=finetune_settings,
         weights=lambda wildcards, input: (
@@ -72,7 +75,8 @@ rule benchmark:
     shell:
         "python -m genebert benchmark --task {wildcards.task} --dataset {input.dataset:q}"
         " --corpus {params.corpus:q} --model {wildcards.model} {params.weights}"
-        " --settings {params.settings:q} --seed {wildcards.seed} --out {params.out:q} 2> {log:q}"
+        " --settings {params.settings:q} --compute {resources.compute:q} --seed {wildcards.seed}"
+        " --out {params.out:q} 2> {log:q}"
 
 
 rule summary:

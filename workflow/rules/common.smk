@@ -164,9 +164,49 @@ def pretrain_settings(wildcards):
     """Return the settings of one variant: changing another one retrains nothing here."""
     variant = CONFIG.pretrain.variants[wildcards.variant]
     variants = {wildcards.variant: variant.model_dump()}
-    if not variant.trained:
-        return json.dumps({"variants": variants})
-    return as_json(CONFIG.pretrain, variants=variants)
+    if variant.trained:
+        return as_json(CONFIG.pretrain, variants=variants)
+    evaluated = {"batch_size", "matching_group", "region_mask", "evaluation_views"}
+    settings = CONFIG.pretrain.model_dump(include=evaluated)
+    return json.dumps(settings | {"variants": variants}, sort_keys=True)
+
+
+def compute(wildcards):
+    """Return where and how safely to train: not a parameter, for it affects no result."""
+    return as_json(CONFIG.compute)
+
+
+def gpus_of_variant(wildcards):
+    """Return how many GPUs a pre-training takes; without training, one for the evaluation."""
+    trained = CONFIG.pretrain.variants[wildcards.variant].trained
+    return CONFIG.compute.gpus if trained else min(1, CONFIG.compute.gpus)
+
+
+def gpus_of_model(wildcards):
+    """Return how many GPUs a benchmark run takes: baselines take none."""
+    return (
+        0
+        if wildcards.model in configuration.Config.BASELINES
+        else min(1, CONFIG.compute.gpus)
+    )
+
+
+def motifs_of_variant(wildcards):
+    """Return the table of motifs where masking or an objective reads it."""
+    variant = CONFIG.pretrain.variants[wildcards.variant]
+    return f"{R}/motifs/motifs.parquet" if variant.needs_motifs() else []
+
+
+def npmi_of_variant(wildcards):
+    """Return the table of k-mers where masking reads it."""
+    variant = CONFIG.pretrain.variants[wildcards.variant]
+    return f"{R}/corpus/npmi.parquet" if variant.needs_npmi() else []
+
+
+def initial_weights(wildcards):
+    """Return the configuration of the network that a variant starts from, if it does."""
+    folder = CONFIG.pretrain.variants[wildcards.variant].init_from
+    return [] if folder is None else f"{folder}/config.json"
 
 
 def finetune_settings(wildcards):

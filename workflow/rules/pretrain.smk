@@ -1,10 +1,35 @@
-# One pre-training for each variant and seed.
+# One pre-training for each variant and seed, and what some strategies of masking need first.
+
+
+rule npmi:
+    input:
+        parts=expand(f"{R}/corpus/part-{{chunk}}.parquet", chunk=CHUNKS),
+        manifest=f"{R}/corpus/manifest.json",
+    output:
+        f"{R}/corpus/npmi.parquet",
+    log:
+        f"{R}/logs/npmi.log",
+    benchmark:
+        f"{R}/logs/timings/npmi.tsv"
+    conda:
+        "../../envs/genebert.yaml"
+    params:
+        corpus=lambda wildcards, input: Path(input.manifest).parent,
+        k=CONFIG.model.sequence.k,
+        version=STAGES["npmi"],
+    message:
+        "Counting k-mers of the training regions"
+    shell:
+        "python -m genebert npmi --corpus {params.corpus:q} --k {params.k} --out {output:q} 2> {log:q}"
 
 
 rule pretrain:
     input:
         parts=expand(f"{R}/corpus/part-{{chunk}}.parquet", chunk=CHUNKS),
         manifest=f"{R}/corpus/manifest.json",
+        motifs=motifs_of_variant,
+        npmi=npmi_of_variant,
+        initial=initial_weights,
     output:
         weights=f"{R}/pretrain/{{variant}}/seed{{seed}}/model/model.safetensors",
         config=f"{R}/pretrain/{{variant}}/seed{{seed}}/model/config.json",
@@ -17,15 +42,26 @@ rule pretrain:
     conda:
         "../../envs/genebert.yaml"
     threads: CONFIG.pretrain.threads
+    resources:
+        gpu=gpus_of_variant,
+        compute=compute,
     params:
         model=as_json(CONFIG.model),
         settings=pretrain_settings,
         corpus=lambda wildcards, input: Path(input.manifest).parent,
+        tables=lambda wildcards, input: (
+            f"{option('--motifs', str(input.motifs) or None)}"
+            f" {option('--npmi', str(input.npmi) or None)}"
+        ),
         out=lambda wildcards, output: Path(output.weights).parent,
+        # Not among the outputs, which Snakemake deletes when a job fails.
+        checkpoints=lambda wildcards, output: Path(output.history).parent
+        / "checkpoints",
         version=STAGES["pretrain"],
     message:
         "Pre-training {wildcards.variant}, seed {wildcards.seed}"
     shell:
-        "python -m genebert pretrain --corpus {params.corpus:q} --model {params.model:q}"
-        " --settings {params.settings:q} --variant {wildcards.variant} --seed {wildcards.seed}"
+        "python -m genebert pretrain --corpus {params.corpus:q} {params.tables}"
+        " --model {params.model:q} --settings {params.settings:q} --compute {resources.compute:q}"
+        " --variant {wildcards.variant} --seed {wildcards.seed} --checkpoints {params.checkpoints:q}"
         " --out {params.out:q} --history {output.history:q} 2> {log:q}"

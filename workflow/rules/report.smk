@@ -3,7 +3,7 @@
 
 rule report:
     input:
-        summary=f"{R}/benchmarks/summary.tsv",
+        summary=f"{R}/benchmarks/summary.tsv" if RUNS else [],
         predictions=[f"{run}/predictions.parquet" for run in RUNS],
         parts=expand(f"{R}/corpus/part-{{chunk}}.parquet", chunk=CHUNKS),
         checked=expand(
@@ -13,9 +13,7 @@ rule report:
         motifs=f"{R}/motifs/motifs.parquet",
         history=expand(
             f"{R}/pretrain/{{variant}}/seed{{seed}}/history.tsv",
-            variant=[
-                name for name, row in CONFIG.pretrain.variants.items() if row.trained
-            ],
+            variant=CONFIG.pretrain.variants,
             seed=CONFIG.seeds,
         ),
     output:
@@ -30,8 +28,11 @@ rule report:
         "../../envs/genebert.yaml"
     params:
         results=lambda wildcards, output: Path(output[0]).parent,
-        runs=RUNS,
-        tasks=list(CONFIG.benchmarks.tasks),
+        benchmarks=(
+            shlex.join(["--runs", *RUNS, "--tasks", *CONFIG.benchmarks.tasks])
+            if RUNS
+            else ""
+        ),
         title=lambda wildcards: CONFIG.genome.name,
         block_bp=CONFIG.benchmarks.block_bp,
         version=STAGES["report"],
@@ -39,5 +40,5 @@ rule report:
         "Making the report"
     shell:
         "python -m genebert report --results {params.results:q} --title {params.title:q}"
-        " --runs {params.runs:q} --tasks {params.tasks} --histories {input.history:q}"
+        " {params.benchmarks} --histories {input.history:q}"
         " --block-bp {params.block_bp} --out {output:q} 2> {log:q}"

@@ -11,13 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from genebert.config import Compute, Pretrain, Variant
 from genebert.config import Model as ModelSettings
-from genebert.config import Pretrain, Variant
 from genebert.corpus.read import Corpus
 from genebert.errors import GenebertError
 from genebert.model.checkpoint import load_model
 from genebert.model.genebert import GeneBERT
-from genebert.pretrain.loop import mean_composition, pretrain, row_statistics
+from genebert.pretrain.loop import Outputs, pretrain
+from genebert.pretrain.setup import Sources
+from genebert.pretrain.statistics import mean_composition, row_statistics
 
 VARIANTS = {
     "multimodal": Variant(masked_sequence=1, masked_region=1, matching=1),
@@ -77,18 +79,22 @@ def run(folder: Path, tiny_settings: ModelSettings, tmp_path: Path) -> Run:
     """Pre-train into a new folder and return it."""
     number = 0
 
-    def go(variant: str, seed: int = 1, corpus: Path = folder, **changes: object) -> Path:
+    def go(
+        variant: str, seed: int = 1, corpus: Path = folder, per_device: int = 64, **changes: object
+    ) -> Path:
         nonlocal number
         number += 1
         out = tmp_path / str(number)
         pretrain(
             corpus,
+            Sources(),
             tiny_settings,
             settings(**changes),
+            Compute(batch_per_device=per_device),
             variant,
             seed,
-            out / "model",
-            out / "history.tsv",
+            "cpu",
+            Outputs(out / "model", out / "history.tsv", out / "checkpoints"),
         )
         return out
 
@@ -130,7 +136,11 @@ def test_scratch_takes_no_step(run: Run) -> None:
     out = run("scratch")
     _, card = load_model(out / "model")
     assert card.steps == 0
-    assert history_of(out) == []
+    history = history_of(out)
+    assert {(step, split) for step, split, _, _ in history} == {(0, "validation")}
+    (top1,) = values(history, "validation", "matching_top1")
+    (chance,) = values(history, "validation", "matching_chance")
+    assert top1 == pytest.approx(chance, abs=0.25)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +264,7 @@ def test_shuffled_matrices_leave_held_out_matching_at_chance(run: Run, large_fol
 def test_a_loss_that_is_not_finite_stops_the_run(
     run: Run, tmp_path: Path, variant: str, objective: str
 ) -> None:
-    with pytest.raises(GenebertError, match=rf"loss of {objective} is not finite at step \d") as told:
+    with pytest.raises(GenebertError, match=rf"{objective}_loss is not finite at step \d") as told:
         run(variant, learning_rate=1e35)
     assert "learning_rate" in told.value.fix
     assert not list(tmp_path.rglob("*.safetensors"))

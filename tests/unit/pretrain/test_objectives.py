@@ -8,32 +8,40 @@ import numpy as np
 import pytest
 import torch
 
+from genebert.config import OBJECTIVES as ALL_OBJECTIVES
 from genebert.config import Variant
 from genebert.corpus.read import Corpus
 from genebert.corpus.sample import Batch, Views, place_corpus
 from genebert.model.genebert import GeneBERT
 from genebert.pretrain.objectives import (
-    OBJECTIVES,
+    Knowledge,
     Outcome,
+    Prepared,
     add,
     hidden_blocks,
     masked_region,
     masked_sequence,
     matching,
+    numbers,
+    prepare,
     readable,
     run_objectives,
-    total_loss,
+    weighted_loss,
 )
 from genebert.pretrain.schedule import adamw
 from genebert.sequence.masking import random_span
 from genebert.sequence.tokens import MASK
 
 GROUP = 8
-EVERYTHING = Variant(masked_sequence=1, masked_region=1, matching=1)
+NOTHING = Knowledge()
+# motif_target needs motif hits and has tests of its own (test_motif_target.py, test_variants.py).
+OBJECTIVES = [name for name in ALL_OBJECTIVES if name != "motif_target"]
+EVERYTHING = Variant(masked_sequence=1, masked_region=1, matching=1, next_segment=1)
 # Weights that each objective may teach, by the first word of their names.
 TEACHES = {
     "masked_sequence": {"sequence_encoder", "masked_sequence_head"},
     "masked_region": {"region_encoder", "masked_region_head"},
+    "next_segment": {"sequence_encoder", "next_segment_head"},
     "matching": {
         "sequence_encoder",
         "region_encoder",
@@ -50,8 +58,41 @@ def only(name: str, weight: float = 1.0) -> Variant:
     return Variant(**{name: weight})
 
 
+def views_of(corpus: Corpus) -> Views:
+    return Views(place_corpus(corpus), "train", 5)
+
+
 def draw(corpus: Corpus, samples: int = 16, step: int = 0) -> Batch:
-    return Views(place_corpus(corpus), "train", 5).batch(0, step, torch.arange(samples), augment=True)
+    return views_of(corpus).batch(0, step, torch.arange(samples), augment=True)
+
+
+Run = Callable[..., dict[str, Outcome]]
+
+
+@pytest.fixture
+def ready(synthetic_corpus: Corpus) -> Callable[..., Prepared]:
+    """Make of a batch what the encoders are shown."""
+    views = views_of(synthetic_corpus)
+
+    def go(model: GeneBERT, batch: Batch, variant: Variant) -> Prepared:
+        return prepare(model, views, batch, variant, "random_span", NOTHING, 0.5)
+
+    return go
+
+
+@pytest.fixture
+def run(ready: Callable[..., Prepared]) -> Run:
+    """Run the objectives of a variant on a batch."""
+
+    def go(model: GeneBERT, batch: Batch, variant: Variant) -> dict[str, Outcome]:
+        return run_objectives(model, ready(model, batch, variant), variant, NOTHING, GROUP)
+
+    return go
+
+
+def loss_of(outcomes: dict[str, Outcome], variant: Variant) -> torch.Tensor:
+    counts = {name: outcome.number for name, outcome in outcomes.items()}
+    return weighted_loss(outcomes, counts, variant)
 
 
 @pytest.fixture
@@ -76,9 +117,9 @@ def watch(module: torch.nn.Module) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_gradients_reach_only_what_the_objective_is_made_of(
-    model: GeneBERT, batch: Batch, name: str
+    model: GeneBERT, batch: Batch, run: Run, name: str
 ) -> None:
-    total_loss(run_objectives(model, batch, only(name), 0.5, GROUP), only(name)).backward()
+    loss_of(run(model, batch, only(name)), only(name)).backward()
     reached = {
         parameter.partition(".")[0]
         for parameter, values in model.named_parameters()
@@ -87,10 +128,20 @@ def test_gradients_reach_only_what_the_objective_is_made_of(
     assert reached == TEACHES[name]
 
 
-def test_only_weighed_objectives_are_run(model: GeneBERT, batch: Batch) -> None:
+def test_only_weighed_objectives_are_run(model: GeneBERT, batch: Batch, run: Run) -> None:
     for name in OBJECTIVES:
-        assert set(run_objectives(model, batch, only(name), 0.5, GROUP)) == {name}
-    assert set(run_objectives(model, batch, EVERYTHING, 0.5, GROUP)) == set(OBJECTIVES)
+        assert set(run(model, batch, only(name))) == {name}
+    assert set(run(model, batch, EVERYTHING)) == set(OBJECTIVES)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_what_a_loss_is_divided_by_is_known_before_it_is_run(
+    model: GeneBERT, batch: Batch, ready: Callable[..., Prepared], name: str
+) -> None:
+    part = ready(model, batch, only(name))
+    before = numbers(part, only(name))
+    assert set(before) == {name}
+    assert before[name] == run_objectives(model, part, only(name), NOTHING, GROUP)[name].number > 0
 
 
 def changed_under_masks(model: GeneBERT, batch: Batch) -> Batch:
@@ -107,11 +158,13 @@ def changed_under_masks(model: GeneBERT, batch: Batch) -> Batch:
 
 
 @torch.no_grad()
-def test_masked_tokens_are_predicted_without_a_look_at_them(model: GeneBERT, batch: Batch) -> None:
+def test_masked_tokens_are_predicted_without_a_look_at_them(
+    model: GeneBERT, batch: Batch, run: Run
+) -> None:
     other = changed_under_masks(model, batch)
     seen = watch(model.masked_sequence_head)
-    first = run_objectives(model, batch, EVERYTHING, 0.5, GROUP)
-    second = run_objectives(model, other, EVERYTHING, 0.5, GROUP)
+    first = run(model, batch, EVERYTHING)
+    second = run(model, other, EVERYTHING)
     torch.testing.assert_close(seen[0], seen[1], rtol=0, atol=0)
     assert first["masked_sequence"].loss != second["masked_sequence"].loss  # the truth did change
     # The direct path of the composition does see it.
@@ -119,22 +172,24 @@ def test_masked_tokens_are_predicted_without_a_look_at_them(model: GeneBERT, bat
 
 
 @torch.no_grad()
-def test_hidden_cells_are_reconstructed_without_a_look_at_them(model: GeneBERT, batch: Batch) -> None:
+def test_hidden_cells_are_reconstructed_without_a_look_at_them(
+    model: GeneBERT, batch: Batch, run: Run
+) -> None:
     blocks = hidden_blocks(model, batch, 0.5)
     under = blocks.repeat_interleave(8, 1).repeat_interleave(2, 2)[:, :40, :5]
     assert under[:, :, 2].any()  # the focal column too
     other = batch._replace(matrix=torch.where(under, 1 - batch.matrix, batch.matrix))
     seen = watch(model.masked_region_head)
-    first = run_objectives(model, batch, EVERYTHING, 0.5, GROUP)
-    second = run_objectives(model, other, EVERYTHING, 0.5, GROUP)
+    first = run(model, batch, EVERYTHING)
+    second = run(model, other, EVERYTHING)
     torch.testing.assert_close(seen[0], seen[1], rtol=0, atol=0)
     assert first["masked_region"].loss != second["masked_region"].loss
     assert first["matching"].loss != second["matching"].loss
 
 
 @torch.no_grad()
-def test_matching_alone_reads_unmasked_input(model: GeneBERT, batch: Batch) -> None:
-    found = run_objectives(model, batch, only("matching"), 0.5, GROUP)["matching"]
+def test_matching_alone_reads_unmasked_input(model: GeneBERT, batch: Batch, run: Run) -> None:
+    found = run(model, batch, only("matching"))["matching"]
     expected = matching(
         model,
         model.sequence_features(batch.codes),
@@ -147,11 +202,13 @@ def test_matching_alone_reads_unmasked_input(model: GeneBERT, batch: Batch) -> N
 
 
 @torch.no_grad()
-def test_masked_sequence_equals_plain_cross_entropy(model: GeneBERT, batch: Batch) -> None:
+def test_masked_sequence_equals_plain_cross_entropy(
+    model: GeneBERT, batch: Batch, ready: Callable[..., Prepared]
+) -> None:
     ids = model.tokenizer(batch.codes)
     masked = random_span(ids, batch.keys, 3)
     hidden = model.sequence_encoder(masked.ids)
-    found = masked_sequence(model, hidden, ids, masked.chosen)
+    found = masked_sequence(model, hidden, ready(model, batch, only("masked_sequence")))
     head, table = model.masked_sequence_head, model.sequence_encoder.token.weight
     loss, right, count = 0.0, 0, 0
     for row, place in masked.chosen.nonzero().tolist():
@@ -161,6 +218,7 @@ def test_masked_sequence_equals_plain_cross_entropy(model: GeneBERT, batch: Batc
         right += int(logits.argmax() == ids[row, place])
         count += 1
     assert found.number == count > 50
+    assert found.reference == (ids >= 5).sum() == 16 * 58
     assert float(found.loss) == pytest.approx(loss, rel=1e-4)
     assert int(found.score) == right
 
@@ -178,13 +236,16 @@ def test_blocks_are_hidden_at_their_fraction_and_by_their_keys(
 
 
 @torch.no_grad()
-def test_masked_region_counts_hidden_cells_of_present_columns(model: GeneBERT, batch: Batch) -> None:
+def test_masked_region_counts_hidden_cells_of_present_columns(
+    model: GeneBERT, batch: Batch, ready: Callable[..., Prepared]
+) -> None:
     present = batch.present.clone()
     present[:4, 0] = False
     blocks = hidden_blocks(model, batch, 0.5)
-    matrix = model.standardise(batch.matrix, present)
+    part = ready(model, batch._replace(present=present), only("masked_region"))
+    matrix = part.matrix
     encoded, _ = model.region_encoder(matrix, present, blocks)
-    found = masked_region(model, encoded, matrix, present, blocks)
+    found = masked_region(model, encoded, part)
     cells = model.masked_region_head.cells
     loss, spread, count = 0.0, 0.0, 0
     for sample in range(len(matrix)):
@@ -200,7 +261,7 @@ def test_masked_region_counts_hidden_cells_of_present_columns(model: GeneBERT, b
                     count += 1
     assert found.number == count
     assert float(found.loss) == pytest.approx(loss, rel=1e-4)
-    assert float(found.score) == pytest.approx(spread, rel=1e-4)
+    assert float(found.reference) == pytest.approx(spread, rel=1e-4)
 
 
 @torch.no_grad()
@@ -227,7 +288,7 @@ def test_matching_equals_plain_infonce_without_equals_as_rivals(model: GeneBERT)
         chance += 1 / len(rivals)
     assert float(found.loss) == pytest.approx(loss, rel=1e-4)
     assert int(found.score) == right
-    assert float(found.chance) == pytest.approx(chance)
+    assert float(found.reference) == pytest.approx(chance)
     assert int(found.number) == 12
 
 
@@ -242,19 +303,19 @@ def test_untrained_matching_is_at_its_chance(model: GeneBERT, synthetic_corpus: 
     assert figures["matching_top1"] == pytest.approx(figures["matching_chance"], abs=0.02)
 
 
-def outcome(loss: float, count: float, score: float = 0.0, chance: float = 0.0) -> Outcome:
-    return Outcome(*map(torch.tensor, (loss, count, score, chance)))
+def outcome(loss: float, count: float, score: float = 0.0, reference: float = 0.0) -> Outcome:
+    return Outcome(*map(torch.tensor, (loss, count, score, reference)))
 
 
 def test_total_loss_weighs_the_means() -> None:
     outcomes = {"masked_sequence": outcome(30.0, 10.0), "matching": outcome(8.0, 4.0)}
     variant = Variant(masked_sequence=0.5, matching=3.0)
-    assert total_loss(outcomes, variant).item() == pytest.approx(0.5 * 3 + 3 * 2)
+    assert loss_of(outcomes, variant).item() == pytest.approx(0.5 * 3 + 3 * 2)
 
 
 def test_an_objective_without_cells_costs_nothing() -> None:
     variant = Variant(masked_region=1.0)
-    assert total_loss({"masked_region": outcome(0.0, 0.0)}, variant).item() == 0
+    assert loss_of({"masked_region": outcome(0.0, 0.0)}, variant).item() == 0
 
 
 def test_figures_of_added_batches_are_those_of_the_whole() -> None:
@@ -266,7 +327,8 @@ def test_figures_of_added_batches_are_those_of_the_whole() -> None:
     }
     figures = readable("masked_sequence", whole)
     assert figures["masked_sequence_perplexity"] == pytest.approx(math.e)
-    assert readable("masked_region", whole)["masked_region_r2"] == pytest.approx(1 - 8 / 4)
+    assert readable("masked_region", whole)["masked_region_r2"] == pytest.approx(1 - 8 / 2)
+    assert figures["masked_sequence_fraction"] == pytest.approx(8 / 2)
 
 
 def halves(batch: Batch) -> Iterator[Batch]:
@@ -276,25 +338,31 @@ def halves(batch: Batch) -> Iterator[Batch]:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_a_batch_in_two_parts_gives_the_same_sums(model: GeneBERT, batch: Batch, name: str) -> None:
-    whole = run_objectives(model, batch, only(name), 0.5, GROUP)[name]
-    parts = [run_objectives(model, part, only(name), 0.5, GROUP)[name] for part in halves(batch)]
+def test_a_batch_in_two_parts_gives_the_same_sums(
+    model: GeneBERT, batch: Batch, run: Run, name: str
+) -> None:
+    whole = run(model, batch, only(name))[name]
+    parts = [run(model, part, only(name))[name] for part in halves(batch)]
     for field, value in add(*parts)._asdict().items():
         assert float(value) == pytest.approx(float(getattr(whole, field)), rel=1e-4), field
 
 
 @pytest.mark.parametrize(
     ("name", "steps", "share"),
-    [("masked_sequence", 150, 0.2), ("masked_region", 300, 0.6), ("matching", 60, 0.2)],
+    [
+        ("masked_sequence", 150, 0.2),
+        ("masked_region", 300, 0.6),
+        ("matching", 60, 0.2),
+        ("next_segment", 150, 0.2),
+    ],
 )
 def test_sixteen_views_can_be_learnt_by_heart(
-    tiny_model: GeneBERT, batch: Batch, name: str, steps: int, share: float
+    tiny_model: GeneBERT, batch: Batch, run: Run, name: str, steps: int, share: float
 ) -> None:
     optimiser = adamw(tiny_model, 1e-2, 0.0)
     losses = []
     for _ in range(steps):
-        outcomes = run_objectives(tiny_model, batch, only(name), 0.5, GROUP)
-        loss = total_loss(outcomes, only(name))
+        loss = loss_of(run(tiny_model, batch, only(name)), only(name))
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(tiny_model.parameters(), 1.0)
@@ -304,7 +372,7 @@ def test_sixteen_views_can_be_learnt_by_heart(
 
 
 def test_masked_region_beats_the_mean_of_its_motif(
-    tiny_model: GeneBERT, synthetic_corpus: Corpus
+    tiny_model: GeneBERT, synthetic_corpus: Corpus, run: Run
 ) -> None:
     """Where every column of a cell type is the same, the visible ones tell the hidden ones."""
     regions = synthetic_corpus.regions
@@ -314,11 +382,11 @@ def test_masked_region_beats_the_mean_of_its_motif(
     same = dataclasses.replace(synthetic_corpus, best=best)
     optimiser = adamw(tiny_model, 1e-2, 0.0)
     for step in range(60):
-        outcomes = run_objectives(tiny_model, draw(same, 16, step), only("masked_region"), 0.5, 8)
+        outcomes = run(tiny_model, draw(same, 16, step), only("masked_region"))
         optimiser.zero_grad()
-        total_loss(outcomes, only("masked_region")).backward()
+        loss_of(outcomes, only("masked_region")).backward()
         optimiser.step()
     tiny_model.eval()
     with torch.no_grad():
-        fresh = run_objectives(tiny_model, draw(same, 16, 999), only("masked_region"), 0.5, 8)
+        fresh = run(tiny_model, draw(same, 16, 999), only("masked_region"))
     assert readable("masked_region", fresh["masked_region"])["masked_region_r2"] > 0.5

@@ -1,0 +1,47 @@
+"""Corpus statistics that a model carries: of training regions only."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from genebert.corpus.read import Corpus
+from genebert.corpus.scores import STEPS
+from genebert.model.genebert import GeneBERT
+
+_BLOCK = 1024
+
+
+def row_statistics(corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each motif over training regions, float32 [T].
+
+    A motif without spread gets the standard deviation 1.
+    """
+    total = np.zeros(len(corpus.metadata.motifs))
+    squares = np.zeros_like(total)
+    training = np.flatnonzero(corpus.in_split("train"))
+    for rows in _blocks(training):
+        # Whole numbers up to 2^24: exact in float32, whatever their order.
+        steps = corpus.best[rows].astype(np.float32)
+        total += steps.sum(axis=0)
+        squares += np.einsum("nt,nt->t", steps, steps)
+    n = max(len(training), 1)
+    mean = total / STEPS / n
+    variance = squares / STEPS**2 / n - mean**2
+    std = np.sqrt(np.clip(variance, 0, None))
+    return mean.astype(np.float32), np.where(std > 1e-6, std, 1).astype(np.float32)
+
+
+def mean_composition(model: GeneBERT, corpus: Corpus) -> torch.Tensor:
+    """Return the mean k-mer composition of the training regions, float32 [4^k]."""
+    training = np.flatnonzero(corpus.in_split("train"))
+    parts = []
+    for rows in _blocks(training):
+        ids = model.tokenizer(torch.from_numpy(corpus.sequence[rows]))
+        parts.append(model.tokenizer.composition(ids).sum(0))
+    return torch.stack(parts).sum(0) / len(training)
+
+
+def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Cut row numbers into blocks: a corpus mapped from files is never whole in memory."""
+    return (rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK))
