@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *ROOT.glob("config/*.md"), *ROOT.glob("resources/*/*.md")]
+FOLDERS = ("config/*.md", "docs/*.md", "resources/*/*.md", "tests/perf/*.md")
+DOCUMENTS = [ROOT / "README.md", *(path for folder in FOLDERS for path in ROOT.glob(folder))]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

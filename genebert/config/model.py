@@ -249,7 +249,7 @@ class Compute(Section):
     checkpoints_kept: Count = Field(default=2, description="checkpoints kept, the newest ones")
     tensorboard: bool = Field(
         default=False,
-        description="write the history for TensorBoard too; needs `pip install tensorboard`",
+        description="write the history for TensorBoard too; needs `pip install genebert[tensorboard]`",
     )
 
     @model_validator(mode="after")

@@ -75,7 +75,7 @@ def open_board(folder: Path, step: int) -> Any:
     except ImportError:
         raise GenebertError(
             "compute.tensorboard is true, but TensorBoard is not installed",
-            "pip install tensorboard, or set `tensorboard: false`",
+            "pip install genebert[tensorboard], or set `tensorboard: false`",
         ) from None
     return SummaryWriter(str(folder), purge_step=step + 1)
 

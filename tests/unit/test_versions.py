@@ -14,13 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from genebert.config import Peaks
-from genebert.corpus.write import write_part
+from genebert.corpus.write import write_manifest, write_part
 from genebert.genome import index_genome, read_lengths, split_segments
 from genebert.inputs.peaks import clean_sample, read_cleaned
 from genebert.inputs.sheet import Sample
 from genebert.inputs.source import Source
 from genebert.motifs.scan import scan_chunk
 from genebert.motifs.table import read_motif_table, write_motif_table
+from genebert.pretrain.npmi_table import write_npmi
 from genebert.regions import write_regions
 from genebert.versions import STAGES
 
@@ -31,6 +32,7 @@ GOLDEN = {
     "motifs": (2, "22f12ceb84f9098e"),
     "scan": (2, "6f68e8fbdc2cf215"),
     "corpus": (3, "9f0a2866bd48cff3"),
+    "npmi": (1, "4055060fde022c20"),
 }
 
 MORE_MOTIFS = """\
@@ -116,6 +118,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, few_motifs: Path) -> SimpleNa
     part = folder / "part.parquet"
     access = folder / "accessibility.parquet"
     write_part(genome, "g", regions, access, table, hits, folder / "inputs.tsv", ["X", "Y"], 0, 1, part)
+    write_manifest([part], folder / "manifest.json")
+    write_npmi(folder, 2, folder / "npmi.parquet")
     cleaned = [read_cleaned(files[name]).astype(str).values.tolist() for name in files]
     return SimpleNamespace(
         reference=[genome.read_text(), Path(f"{genome}.fai").read_text()],
@@ -124,6 +128,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, few_motifs: Path) -> SimpleNa
         motifs=_rows(table),
         scan=_rows(hits),
         corpus=_rows(part),
+        npmi=_rows(folder / "npmi.parquet"),
     )
 
 
