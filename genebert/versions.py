@@ -18,5 +18,5 @@ STAGES = {
     "promoter": 3,
     "benchmark": 1,
     "summary": 1,
-    "report": 1,
+    "report": 2,
 }

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from genebert.corpus.scores import from_steps
 from genebert.files import open_text_for_writing
 from genebert.genome import SPLITS
 from genebert.motifs.table import read_motif_table
-from genebert.report import plots
+from genebert.report import curves, plots
+from genebert.report.histories import read_runs
+from genebert.report.pretraining import section
 from genebert.report.tables import BINARY, verdict
 
 # Stages in the order of the flow: name, which is also the prefix of its timing files; what it makes.
@@ -31,11 +33,13 @@ STAGES = (
     ("motifs", "order and thresholds"),
     ("scan_motifs", "hits, both strands"),
     ("corpus", "Parquet parts, manifest"),
+    ("npmi", "k-mers that go together"),
     ("pretrain", "weights a variant and seed"),
     ("task", "examples of a task"),
     ("benchmark", "predictions, metrics"),
     ("summary", "this page's table"),
 )
+_OF_TASKS = frozenset({"task", "benchmark", "summary"})
 LOCUS_COLUMNS = 32
 _BLOCK = 1 << 14
 
@@ -77,7 +81,11 @@ def write_report(
         if tasks
         else pd.DataFrame({"task": []})
     )
-    curves = read_histories(histories)
+    pretrainings = read_runs(histories)
+    trained = any(run.recipe.trained for run in pretrainings)
+    unneeded = set() if tasks else set(_OF_TASKS)
+    if not any(run.recipe.needs_npmi() for run in pretrainings):
+        unneeded.add("npmi")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("genebert.report", "."),
         autoescape=True,
@@ -88,7 +96,7 @@ def write_report(
     page = environment.get_template("page.html").render(
         title=title,
         version=__version__,
-        stages=stage_rows(results / "logs/timings"),
+        stages=stage_rows(results / "logs/timings", unneeded),
         inputs=read_inputs(results / "reference", tasks),
         manifest=manifest,
         metadata=corpus.metadata,
@@ -98,8 +106,8 @@ def write_report(
         statistics=draw_statistics(corpus, results / "corpus", manifest),
         locus=locus,
         matrix=matrix,
-        curves=plots.pretraining(curves) if curves else "",
-        pretraining=final_figures(curves),
+        curves=curves.pretraining(pretrainings) if trained else "",
+        pretraining=section(pretrainings) if trained else {},
         tasks=[
             {
                 "name": task,
@@ -116,10 +124,15 @@ def write_report(
     return f"{len(page) / 1e6:.1f} MB"
 
 
-def stage_rows(folder: Path) -> list[dict[str, Any]]:
-    """Return name, product, jobs, seconds and peak memory of each stage, as far as measured."""
+def stage_rows(folder: Path, unneeded: Set[str]) -> list[dict[str, Any]]:
+    """Return name, product, jobs, seconds and peak memory of each stage, as far as measured.
+
+    Of those that this run does not need, files may be left from another configuration.
+    """
     rows = []
     for name, product in STAGES:
+        if name in unneeded:
+            continue
         measured = [pd.read_csv(path, sep="\t") for path in sorted(folder.glob(f"{name}.*tsv"))]
         row: dict[str, Any] = {"name": name, "product": product, "jobs": len(measured)}
         if measured:
@@ -138,31 +151,6 @@ def read_inputs(folder: Path, tasks: Sequence[str]) -> list[dict[str, str]]:
         with (folder / name).open(newline="") as text:
             rows += csv.DictReader(text, delimiter="\t")
     return rows
-
-
-def read_histories(files: Sequence[str | Path]) -> dict[tuple[str, int], pd.DataFrame]:
-    """Return histories by variant and seed, which their paths name."""
-    return {
-        (path.parent.parent.name, int(path.parent.name.removeprefix("seed"))): pd.read_csv(
-            path, sep="\t"
-        )
-        for path in map(Path, files)
-    }
-
-
-def final_figures(
-    histories: Mapping[tuple[str, int], pd.DataFrame],
-) -> list[dict[str, Any]]:
-    """Return the last held-out figures of each variant, means over seeds."""
-    tables = []
-    for (variant, seed), history in histories.items():
-        held = history[history["split"] == "validation"]
-        last = held.groupby("metric")["value"].last()
-        tables.append(pd.DataFrame({"variant": variant, "seed": seed, **last}, index=[0]))
-    if not tables:
-        return []
-    means = pd.concat(tables).drop(columns="seed").groupby("variant", sort=False).mean()
-    return [{"variant": variant, **row} for variant, row in means.to_dict("index").items()]
 
 
 def draw_statistics(corpus: Corpus, folder: Path, manifest: Mapping[str, Any]) -> str:

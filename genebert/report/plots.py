@@ -111,55 +111,6 @@ def matrix(dense: np.ndarray, motifs: Sequence[str], columns: Sequence[str], foc
     return as_svg(figure)
 
 
-_PANELS = (
-    ("masked_sequence_loss", "Masked sequence: loss, nat"),
-    ("masked_region_r2", "Masked region: R²"),
-    ("matching_loss", "Matching: loss, nat"),
-    ("matching_top1", "Matching: top-1"),
-)
-
-
-def pretraining(histories: Mapping[tuple[str, int], pd.DataFrame]) -> str:
-    """Draw training and held-out curves of every variant and seed.
-
-    Parameters
-    ----------
-    histories
-        step, split, metric, value by (variant, seed).
-    """
-    styles = style_of(sorted({variant for variant, _ in histories}))
-    figure, axes = plt.subplots(1, 4, figsize=(13, 3))
-    for panel, (metric, title) in zip(axes, _PANELS, strict=True):
-        for (variant, _), history in histories.items():
-            colour, _ = styles[variant]
-            rows = history[history["metric"] == metric]
-            train = rows[rows["split"] == "train"]
-            held = rows[rows["split"] == "validation"]
-            panel.plot(train["step"], train["value"], color=colour, linewidth=0.8, alpha=0.6)
-            panel.plot(held["step"], held["value"], color=colour, marker="o", markersize=3)
-        panel.set(title=title, xlabel="step")
-    for metric, label, dash in (
-        ("matching_linear_top1", "linear baseline", "--"),
-        ("matching_chance", "chance", ":"),
-    ):
-        values = [
-            float(history.loc[history["metric"] == metric, "value"].iloc[-1])
-            for history in histories.values()
-            if (history["metric"] == metric).any()
-        ]
-        if values:
-            mean = float(np.mean(values))
-            axes[3].axhline(mean, color="black", linestyle=dash, linewidth=1)
-            place = axes[3].get_yaxis_transform()  # x as a fraction of the panel, y in data
-            axes[3].text(0.98, mean, label, transform=place, fontsize=7, ha="right", va="bottom")
-    axes[3].set_ylim(0, 1.05)
-    handles = [plt.Line2D([], [], color=c, label=name) for name, (c, _) in styles.items()]
-    handles.append(plt.Line2D([], [], color="grey", linewidth=0.8, label="training"))
-    handles.append(plt.Line2D([], [], color="grey", marker="o", markersize=3, label="held out"))
-    axes[0].legend(handles=handles, fontsize=7)
-    return as_svg(figure)
-
-
 def benchmark(task: str, runs: Mapping[str, Sequence[pd.DataFrame]]) -> str:
     """Draw ROC and precision-recall curves on the test split, and AUROC of each seed.
 

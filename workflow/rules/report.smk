@@ -16,6 +16,11 @@ rule report:
             variant=CONFIG.pretrain.variants,
             seed=CONFIG.seeds,
         ),
+        provenance=expand(
+            f"{R}/pretrain/{{variant}}/seed{{seed}}/model/provenance.json",
+            variant=CONFIG.pretrain.variants,
+            seed=CONFIG.seeds,
+        ),
     output:
         report(
             f"{R}/report.html",
