@@ -36,13 +36,22 @@ def _npmi(options: argparse.Namespace) -> str:
 
 
 def _pretrain(options: argparse.Namespace) -> str:
-    from genebert.pretrain.launch import die_with_parent, exec_torchrun
-
     worker = "LOCAL_RANK" in os.environ
     if worker:
+        from genebert.pretrain.launch import die_with_parent
+
         die_with_parent()
+    from genebert.pretrain.parallel import one_voice
+
+    with one_voice():
+        return _pretrain_variant(options, worker)
+
+
+def _pretrain_variant(options: argparse.Namespace, worker: bool) -> str:
     from genebert.devices import lease_gpus
-    from genebert.pretrain.loop import Outputs, pretrain
+    from genebert.pretrain.launch import exec_torchrun
+    from genebert.pretrain.loop import pretrain
+    from genebert.pretrain.record import Outputs
     from genebert.pretrain.setup import Sources
 
     compute = section(config.Compute, options.compute, "--compute")

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Self, get_args
 
 from pydantic import Field, model_validator
 
+from genebert.config.batches import part_size
 from genebert.config.benchmarks import Benchmarks
 from genebert.config.data import Downloads, Genome, Motifs, Peaks, Regions
 from genebert.config.kinds import MIN_EXAMPLE_BP, Baseline, PlainPath, Section, Text
@@ -74,15 +75,22 @@ class Config(Section):
         return self
 
     def _check_batches(self) -> None:
-        """Refuse a matching group that no device could hold, before hours of scanning."""
-        gpus, most = max(1, self.compute.gpus), self.compute.batch_per_device
-        group = self.pretrain.matching_group
-        matched = any(variant.matching for variant in self.pretrain.variants.values())
-        if matched and group > most * gpus:
-            raise ValueError(
-                f"pretrain.matching_group {group} does not fit in compute.batch_per_device {most} on "
-                f"{gpus} device(s); lower matching_group or raise batch_per_device"
-            )
+        """Refuse batches that the devices could not share out, before hours of scanning."""
+        most, settings = self.compute.batch_per_device, self.pretrain
+        for name, variant in settings.variants.items():
+            matched = variant.matching or not variant.trained
+            group = settings.matching_group if matched else 1
+            devices = max(1, self.compute.gpus) if variant.trained else 1
+            keys = ("batch_size", "evaluation_views") if variant.trained else ("evaluation_views",)
+            for key in keys:
+                views = getattr(settings, key)
+                if part_size(views, most, group, devices) is None:
+                    raise ValueError(
+                        f"pretrain.{key} {views} of variant {name} cannot be shared out among {devices} "
+                        f"device(s) of at most {most} views in whole matching groups of {group}; raise "
+                        f"compute.batch_per_device, lower matching_group, or make {key} a multiple of "
+                        "matching_group × compute.gpus"
+                    )
 
     def sources(self) -> dict[str, str]:
         """Return the source of every input file that the configuration itself names, by key."""

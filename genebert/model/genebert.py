@@ -108,9 +108,11 @@ class GeneBERT(nn.Module):
 
     def similarity(self, sequence: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
         """Return scaled cosine similarities [..., B, B] of features [..., B, width]."""
-        left = _shared(sequence, self.sequence_projection)
-        right = _shared(region, self.region_projection)
-        return left @ right.transpose(-1, -2) * self.log_scale.exp().clamp(max=100)
+        # In bf16 a scale of 100 leaves steps of a half between similarities.
+        with torch.autocast(sequence.device.type, enabled=False):
+            left = _shared(sequence.float(), self.sequence_projection)
+            right = _shared(region.float(), self.region_projection)
+            return left @ right.transpose(-1, -2) * self.log_scale.exp().clamp(max=100)
 
 
 def compile_encoders(model: GeneBERT) -> None:

@@ -1,6 +1,6 @@
 """Held-out figures: the same views for every variant, seed and step."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from genebert.pretrain.objectives import (
     Prepared,
     add,
     figures_of,
+    matching,
     prepare,
     run_objectives,
     total,
@@ -23,6 +24,7 @@ from genebert.pretrain.objectives import (
 from genebert.pretrain.step import Recipe
 from genebert.sequence.hidden_bases import hidden_base_accuracy, hidden_bases
 from genebert.sequence.markov import fit_markov, predict_hidden
+from genebert.sequence.tokens import SPECIAL
 
 # Of the draws, whatever the seed of the run; and of the masks, whatever the variant's own strategy:
 # figures of all variants can be compared.
@@ -50,19 +52,49 @@ def evaluate(model: GeneBERT, views: Views, recipe: Recipe, parts: list[range]) 
     """
     model.eval()
     sums: dict[str, Outcome] = {}
-    for variant in _passes(recipe.variant):
-        for part in drawn(model, views, recipe._replace(variant=variant), parts):
+    for judge in _judges(recipe.variant):
+        for part in drawn(model, views, recipe, parts):
             device = part.focal.device.type
             with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-                outcomes = run_objectives(
-                    model, part, variant, recipe.knowledge, recipe.settings.matching_group
-                )
-                if variant.masked_sequence:
-                    outcomes["hidden_bases"] = _hidden_bases(model, part)
+                outcomes = judge(model, part, recipe)
             for name, outcome in outcomes.items():
                 sums[name] = add(outcome, sums.get(name))
     model.train()
     return figures_of(total(sums))
+
+
+def _judges(variant: Variant) -> Iterator[Callable[[GeneBERT, Prepared, Recipe], dict[str, Outcome]]]:
+    """Yield what is judged on masked input, then matching, which is judged on unmasked input."""
+    if variant.weights().keys() - {"matching"}:
+        yield _judge_predictions
+    if variant.matching:
+        yield _judge_matching
+
+
+def _judge_predictions(model: GeneBERT, part: Prepared, recipe: Recipe) -> dict[str, Outcome]:
+    variant = recipe.variant.model_copy(update={"matching": 0.0})
+    outcomes = run_objectives(model, part, variant, recipe.knowledge, group=1)
+    if variant.masked_sequence:
+        outcomes["hidden_bases"] = _hidden_bases(model, part)
+    return outcomes
+
+
+def _judge_matching(model: GeneBERT, part: Prepared, recipe: Recipe) -> dict[str, Outcome]:
+    """Judge matching as it is, and by the encoders alone: without direct paths to the shared space."""
+    seen = torch.zeros_like(part.blocks) if part.blocks is not None else None
+    encoded, valid = model.region_encoder(part.matrix, part.present, seen)
+    focal = part.matrix[:, :, part.matrix.shape[2] // 2]
+    region = model.pool_region(encoded, valid, focal)
+    sequence = model.pool_sequence(model.sequence_encoder(part.ids), part.ids)
+    group = recipe.settings.matching_group
+    outcomes = {"matching": matching(model, sequence, region, part.focal, group)}
+    direct = model.settings.projection
+    sequence, region = (
+        torch.cat([features[:, :-direct], torch.zeros_like(features[:, -direct:])], dim=1)
+        for features in (sequence, region)
+    )
+    outcomes["matching_encoders"] = matching(model, sequence, region, part.focal, group)
+    return outcomes
 
 
 def drawn(model: GeneBERT, views: Views, recipe: Recipe, parts: list[range]) -> Iterator[Prepared]:
@@ -80,14 +112,6 @@ def drawn(model: GeneBERT, views: Views, recipe: Recipe, parts: list[range]) -> 
             recipe.knowledge,
             recipe.settings.region_mask,
         )
-
-
-def _passes(variant: Variant) -> Iterator[Variant]:
-    """Yield the objectives that see masked input, then matching."""
-    if variant.weights().keys() - {"matching"}:
-        yield variant.model_copy(update={"matching": 0.0})
-    if variant.matching:
-        yield Variant(matching=variant.matching, matrices=variant.matrices)
 
 
 def _hidden_bases(model: GeneBERT, part: Prepared) -> Outcome:
@@ -108,6 +132,8 @@ def baselines(model: GeneBERT, held_out: Views, recipe: Recipe) -> dict[str, flo
     variant = recipe.variant
     if variant.masked_sequence:
         figures["masked_sequence_markov_base_accuracy"] = _markov_accuracy(model, held_out, recipe)
+    if variant.next_segment:
+        figures["next_segment_gc_accuracy"] = _gc_accuracy(model, held_out, recipe)
     if variant.matching:
         figures["matching_linear_top1"] = _linear_matching(model, held_out, recipe)
     return figures
@@ -127,6 +153,23 @@ def _markov_accuracy(model: GeneBERT, views: Views, recipe: Recipe) -> float:
         right += int((predicted == codes)[hidden].sum())
         number += int(hidden.sum())
     return right / max(number, 1)
+
+
+def _gc_accuracy(model: GeneBERT, views: Views, recipe: Recipe) -> float:
+    """Return how often like GC content tells whether two segments are of one place."""
+    variant = Variant(next_segment=1)
+    difference, contiguous = [], []
+    for part in drawn(model, views, recipe._replace(variant=variant), _whole(recipe)):
+        assert part.segments is not None and part.contiguous is not None
+        kmer = part.segments >= len(SPECIAL)
+        # Tokens count A, T, C, G: the last base of a k-mer is its lowest digit.
+        gc = kmer & ((part.segments - len(SPECIAL)) % 4 >= 2)
+        half = part.codes.shape[1] // 2 - model.tokenizer.k + 3  # [CLS], k-mers, [SEP]
+        shares = [gc[:, rows].sum(1) / kmer[:, rows].sum(1) for rows in (slice(half), slice(half, None))]
+        difference.append((shares[0] - shares[1]).abs())
+        contiguous.append(part.contiguous)
+    distance = torch.cat(difference)
+    return float(((distance < distance.median()) == torch.cat(contiguous)).double().mean())
 
 
 def _linear_matching(model: GeneBERT, views: Views, recipe: Recipe) -> float:

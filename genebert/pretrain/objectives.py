@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from genebert import counter_random
 from genebert.config import Variant
 from genebert.corpus.hits import BatchHits, PlacedHits
-from genebert.corpus.sample import Batch, Views
+from genebert.corpus.sample import Batch, Views, reverse_complement
 from genebert.model.genebert import GeneBERT
 from genebert.pretrain import parallel
 from genebert.pretrain.motif_target import motif_target
@@ -209,6 +209,8 @@ def pair_segments(model: GeneBERT, views: Views, batch: Batch) -> tuple[torch.Te
     focal, codes = views.strangers(batch.keys)
     foreign = counter_random.uniform(batch.keys, _STREAM_SEGMENT, 1)[:, 0] < 0.5
     foreign &= focal != batch.focal
+    # Both halves are read on one strand, or the strand would tell.
+    codes = torch.where(batch.flipped[:, None], reverse_complement(codes), codes)
     half = batch.codes.shape[1] // 2
     first = model.tokenizer(batch.codes[:, :half])
     # One more special token than in a whole sequence: the last bases may have to go.
@@ -378,6 +380,8 @@ def readable(name: str, outcome: Outcome) -> dict[str, float]:
         figures["masked_region_r2"] = 1 - loss / reference if reference > 0 else float("nan")
     elif name == "hidden_bases":
         return {"masked_sequence_base_accuracy": score / number}
+    elif name == "matching_encoders":
+        return {"matching_encoders_top1": score / number}
     elif name == "matching":
         figures["matching_top1"] = score / number
         figures["matching_chance"] = reference / number
@@ -400,16 +404,17 @@ def figures_of(outcomes: dict[str, Outcome]) -> dict[str, float]:
 
 
 def add(outcome: Outcome, sums: Outcome | None) -> Outcome:
-    """Return a batch's sums, without gradients, added to those so far."""
+    """Return a batch's sums, in float64 and without gradients, added to those so far."""
+    own = [value.detach().double() for value in outcome]
     if sums is None:
-        return Outcome(*(value.detach() for value in outcome))
-    return Outcome(*(a.detach() + b for a, b in zip(outcome, sums, strict=True)))
+        return Outcome(*own)
+    return Outcome(*(a + b for a, b in zip(own, sums, strict=True)))
 
 
 def total(sums: dict[str, Outcome]) -> dict[str, Outcome]:
     """Return the sums of all processes."""
     if not sums:
         return {}
-    flat = torch.stack([value.double() for outcome in sums.values() for value in outcome])
+    flat = torch.stack([value for outcome in sums.values() for value in outcome])
     rows = parallel.total(flat).view(len(sums), -1)
     return {name: Outcome(*row) for name, row in zip(sums, rows, strict=True)}

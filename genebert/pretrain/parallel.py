@@ -3,8 +3,10 @@
 The processes share out each global batch and add up what they found. Alone, a process adds nothing.
 """
 
+import atexit
 import contextlib
 import os
+import time
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TypeVar
@@ -12,9 +14,33 @@ from typing import TypeVar
 import torch
 from torch import distributed, nn
 
+from genebert.errors import GenebertError
+
 T = TypeVar("T")
 # The others wait while one of them saves a checkpoint or opens the corpus.
 _PATIENCE = timedelta(minutes=30)
+# Before an error is told that another process may tell; torchrun stops the others within one second.
+_SECONDS_FOR_THE_FIRST, _SECONDS_FOR_THE_CAUSE = 5.0, 10.0
+
+
+@contextlib.contextmanager
+def one_voice() -> Iterator[None]:
+    """Have one of the processes that torchrun started say what is wrong.
+
+    What all of them find the first one tells. What a process cannot do because another has ended, that
+    one has told, or torchrun tells that it was killed. So the others wait with their errors, and
+    torchrun stops them meanwhile.
+    """
+    try:
+        yield
+    except (GenebertError, OSError):
+        if os.environ.get("RANK", "0") != "0":
+            time.sleep(_SECONDS_FOR_THE_FIRST)
+        raise
+    except Exception:
+        if "RANK" in os.environ:
+            time.sleep(_SECONDS_FOR_THE_CAUSE)
+        raise
 
 
 @contextlib.contextmanager
@@ -32,8 +58,12 @@ def joined(device: str) -> Iterator[None]:
     distributed.init_process_group("gloo" if device == "cpu" else "nccl", timeout=_PATIENCE)
     try:
         yield
-    finally:
-        distributed.destroy_process_group()
+    except BaseException as error:
+        # The others may be gone, and NCCL would wait for them, in its destructor too.
+        code = int(error.code or 0) if isinstance(error, SystemExit) else 1
+        atexit.register(os._exit, code)
+        raise
+    distributed.destroy_process_group()
 
 
 def rank() -> int:

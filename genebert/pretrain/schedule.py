@@ -16,10 +16,16 @@ def learning_rate(step: int, steps: int, warmup: int, peak: float) -> float:
 
 def adamw(model: nn.Module, rate: float, weight_decay: float) -> torch.optim.AdamW:
     """Return AdamW that decays matrices only: not biases, norms, marks or scales."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            # Swin's tables of biases and the marks of rows are matrices by their shape only.
+            is_weight = parameter.ndim > 1 and name.rpartition(".")[2] not in ("bias", "row")
+            (decayed if is_weight else spared).append(parameter)
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": spared, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
 

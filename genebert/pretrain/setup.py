@@ -7,8 +7,10 @@ import numpy as np
 import torch
 
 from genebert.config import Model as ModelSettings
+from genebert.config import Pretrain as Settings
 from genebert.config import Variant
 from genebert.corpus.hits import PlacedHits, motifs_of_corpus, read_hits
+from genebert.corpus.manifest import read_manifest
 from genebert.corpus.read import Corpus
 from genebert.errors import GenebertError
 from genebert.files import digest_of, sha256
@@ -20,6 +22,7 @@ from genebert.pretrain.npmi_table import read_npmi
 from genebert.pretrain.objectives import Knowledge
 from genebert.pretrain.statistics import mean_composition, row_statistics
 from genebert.sequence.masking import calibrated_rate
+from genebert.versions import STAGES
 
 # Training regions that the rate of `motif` masking is calibrated on, at most.
 CALIBRATION_REGIONS = 2000
@@ -66,14 +69,44 @@ def initial_digest(variant: Variant) -> str:
     return digest_of({path.name: sha256(path) for path in files})
 
 
-def check_cell_types(corpus: Corpus) -> None:
-    """Refuse a corpus with a cell type of which nothing can be learnt.
+def identity_of(
+    model: ModelSettings,
+    settings: Settings,
+    variant_name: str,
+    seed: int,
+    corpus_folder: str | Path,
+    sources: Sources,
+) -> dict[str, str]:
+    """Return all that decides the result of a training, by name: its checkpoints are marked with it."""
+    variant, manifest = settings.variants[variant_name], read_manifest(corpus_folder)
+    return {
+        "model": digest_of(model.model_dump(exclude={"preset"})),
+        "pre-training settings": digest_of(settings.model_dump(exclude={"variants"})),
+        "variant": digest_of([variant_name, variant.model_dump()]),
+        "seed": str(seed),
+        "corpus": digest_of([part["sha256"] for part in manifest["parts"]]),
+        "motif order": manifest["metadata"]["motif_digest"],
+        "initial weights": initial_digest(variant),
+        "tables": sources.digest(variant),
+        "stage version": str(STAGES["pretrain"]),
+    }
+
+
+def check_corpus(corpus: Corpus, settings: ModelSettings) -> None:
+    """Refuse a corpus that the network cannot read, or of which nothing can be learnt.
 
     Raises
     ------
     GenebertError
-        If a cell type has no open region in the training split.
+        If regions are wider than the network's positions, or a cell type has no open region in the
+        training split.
     """
+    width, positions = corpus.metadata.width, settings.sequence.positions
+    if (tokens := width - settings.sequence.k + 3) > positions:
+        raise GenebertError(
+            f"regions of {width} bp make {tokens} tokens, more than the network's {positions} positions",
+            "raise model.sequence.positions, or use a corpus of narrower regions (regions.width)",
+        )
     region = np.repeat(np.arange(corpus.regions), np.diff(corpus.open_offsets))
     training = corpus.open_cell_type[corpus.in_split("train")[region]]
     names = corpus.metadata.cell_types

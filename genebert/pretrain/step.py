@@ -6,7 +6,8 @@ from typing import NamedTuple
 import torch
 
 from genebert.config import Pretrain, Variant
-from genebert.corpus.sample import Views
+from genebert.config.batches import part_size
+from genebert.corpus.sample import PlacedCorpus, Views
 from genebert.errors import GenebertError
 from genebert.model.genebert import GeneBERT
 from genebert.pretrain import parallel
@@ -47,8 +48,7 @@ class Recipe(NamedTuple):
 def parts_of(batch: int, most: int, group: int) -> list[range]:
     """Share out the samples of a global batch: the parts that this process computes on, in turn.
 
-    All parts have one size, the largest that is allowed. Processes take neighbouring parts, so that a
-    matching group lies in one part or spans those of all processes.
+    See :func:`genebert.config.batches.part_size`.
 
     Parameters
     ----------
@@ -65,16 +65,50 @@ def parts_of(batch: int, most: int, group: int) -> list[range]:
         If no size fits.
     """
     world, rank = parallel.world(), parallel.rank()
-    for size in range(min(most, batch // world), 0, -1):
-        whole_groups = size % group == 0 or (group % size == 0 and size * world % group == 0)
-        if batch % (size * world) == 0 and whole_groups:
-            starts = range(rank * size, batch, size * world)
-            return [range(start, start + size) for start in starts]
-    raise GenebertError(
-        f"{batch} views cannot be shared out among {world} device(s) of at most {most} views in whole "
-        f"matching groups of {group}",
-        f"lower pretrain.matching_group to {most} or less, raise compute.batch_per_device, or make the "
-        "number of views a multiple of matching_group × compute.gpus",
+    size = part_size(batch, most, group, world)
+    if size is None:
+        raise GenebertError(
+            f"{batch} views cannot be shared out among {world} device(s) of at most {most} views"
+            + (f" in whole matching groups of {group}" if group > 1 else ""),
+            "choose compute.gpus and compute.batch_per_device such that pretrain.batch_size and "
+            "evaluation_views are multiples of them, and matching_group fits",
+        )
+    starts = range(rank * size, batch, size * world)
+    return [range(start, start + size) for start in starts]
+
+
+class Plan(NamedTuple):
+    """What a training draws from, and which samples of each batch this process computes on.
+
+    Attributes
+    ----------
+    train, held_out
+        Views of the training and the validation split.
+    parts, held_out_parts
+        Of a step's batch, and of the evaluation views (:func:`parts_of`).
+    """
+
+    train: Views
+    held_out: Views
+    parts: list[range]
+    held_out_parts: list[range]
+
+
+def plan_training(placed: PlacedCorpus, columns: int, recipe: Recipe, most: int) -> Plan:
+    """Return the plan of a training on devices that hold ``most`` views of ``columns`` regions.
+
+    Raises
+    ------
+    GenebertError
+        If a split has no view, or batches cannot be shared out.
+    """
+    settings = recipe.settings
+    group = settings.matching_group if recipe.variant.matching else 1
+    return Plan(
+        Views(placed, "train", columns),
+        Views(placed, "validation", columns),
+        parts_of(settings.batch_size, most, group),
+        parts_of(settings.evaluation_views, most, group),
     )
 
 
@@ -125,17 +159,19 @@ def draw(
     )
 
 
-def count(share: Prepared, variant: Variant, stop: bool) -> tuple[dict[str, torch.Tensor], bool]:
+def agree(
+    share: Prepared, variant: Variant, stop: bool, save: bool
+) -> tuple[dict[str, torch.Tensor], bool, bool]:
     """Count what each objective's loss is divided by, over the global batch.
 
-    The processes agree in passing whether one of them was asked to ``stop``.
+    The processes agree in passing whether one of them was asked to ``stop`` or wants to ``save``.
     """
     own = numbers(share, variant)
     if parallel.world() == 1:
-        return own, stop
-    asked = torch.full((), int(stop), device=share.focal.device)
-    *agreed, stops = parallel.total(torch.stack([*own.values(), asked]))
-    return dict(zip(own, agreed, strict=True)), bool(stops)
+        return own, stop, save
+    asked = [torch.full((), int(wish), device=share.focal.device) for wish in (stop, save)]
+    *counts, stops, saves = parallel.total(torch.stack([*own.values(), *asked]))
+    return dict(zip(own, counts, strict=True)), bool(stops), bool(saves)
 
 
 def learn(
@@ -156,7 +192,7 @@ def learn(
     parts
         Samples that the device holds at a time, of :func:`parts_of`.
     counts
-        Of :func:`count`.
+        Of :func:`agree`.
     recipe
         Of the pre-training.
     """

@@ -14,9 +14,15 @@ class StopRequest:
     Schedulers and torchrun may pass SIGTERM on twice: it stays a request, and SIGKILL is there for more.
     A second Ctrl-C does what Ctrl-C did before. What the process was started to ignore it goes on
     ignoring.
+
+    Parameters
+    ----------
+    quiet
+        Leave it to another process of the run to say something.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._asked: signal.Signals | None = None
         self._before: dict[int, Any] = {}
 
@@ -43,7 +49,7 @@ class StopRequest:
         """Whether the process was asked to stop."""
         return self._asked is not None
 
-    def leave(self, step: int, saved: bool, quiet: bool = False) -> NoReturn:
+    def leave(self, step: int, saved: bool) -> NoReturn:
         """End the process, with the status of one that the signal has ended.
 
         Parameters
@@ -52,25 +58,25 @@ class StopRequest:
             Optimiser steps done.
         saved
             Whether there is a checkpoint of this step.
-        quiet
-            Leave it to another process of the run to say so.
         """
         asked = self._asked or signal.SIGTERM  # of another process of the same run
         what = "checkpoint saved; the same command goes on from there"
         if not saved:
             what = "no checkpoint of this step; the same command goes on from the one before, if any"
-        if quiet:
-            sys.exit(128 + asked)
-        print(f"stopped at step {step} on {asked.name}: {what}", file=sys.stderr, flush=True)
+        if not self._quiet:
+            print(f"stopped at step {step} on {asked.name}: {what}", file=sys.stderr, flush=True)
         sys.exit(128 + asked)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._asked is None:
-            self._asked = signal.Signals(number)
         again = ""
         if number == signal.SIGINT:
             signal.signal(number, self._before[number])
             again = " (Ctrl-C again to lose it)"
+        elif self._asked is not None:
+            return
+        self._asked = self._asked or signal.Signals(number)
+        if self._quiet:
+            return
         # Not print(): what the signal has interrupted may be a print.
         with contextlib.suppress(OSError):
             os.write(2, f"{signal.Signals(number).name}: stopping after this step{again}\n".encode())

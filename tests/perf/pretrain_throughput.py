@@ -54,7 +54,7 @@ from genebert.model.flops import view_flops
 from genebert.model.genebert import GeneBERT, compile_encoders
 from genebert.pretrain.objectives import Prepared
 from genebert.pretrain.schedule import adamw
-from genebert.pretrain.step import Recipe, count, draw, learn
+from genebert.pretrain.step import Recipe, agree, draw, learn
 
 WIDTH, MOTIFS, CELL_TYPES = 515, 1014, 17
 RATE, DECAY, CLIP = 4e-4, 0.01, 1.0
@@ -109,7 +109,7 @@ def our_step(
     """Take one step as genebert/pretrain/loop.py does."""
     parts = [range(recipe.settings.batch_size)]
     share = draw(model, views, recipe, step, parts, "random_span")
-    counts, _ = count(share, recipe.variant, False)
+    counts, _, _ = agree(share, recipe.variant, False, False)
     learn(model, share, parts, counts, recipe)
     finish(model, optimiser)
 
@@ -233,7 +233,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         arms[f"draw_{name}"] = partial(
             draw, model, views, recipe, parts=[range(batch)], strategy="random_span"
         )
-    (part,) = arms["draw_sequence"](0)
+    part = arms["draw_sequence"](0)
     for best in (True, False):
         name = "transformers_best" if best else "transformers_default"
         arms[name] = their_arm(settings, part, device, options.compile, best)

@@ -202,7 +202,21 @@ def test_a_small_number_may_be_written_in_any_way(raw: dict[str, Any], text: str
         (
             "compute/batch_per_device",
             8,
-            ["pretrain.matching_group 16 does not fit", "on 1 device(s)", "raise batch_per_device"],
+            [
+                "pretrain.batch_size 32 of variant multimodal",
+                "among 1 device(s) of at most 8",
+                "groups of 16",
+            ],
+        ),
+        (
+            "compute/gpus",
+            3,
+            ["pretrain.batch_size 32", "among 3 device(s)", "matching_group × compute.gpus"],
+        ),
+        (
+            "compute",
+            {"gpus": 2, "batch_per_device": 8},
+            ["pretrain.evaluation_views 128 of variant scratch", "among 1 device(s) of at most 8"],
         ),
         (
             "pretrain/variants/multimodal/masking",

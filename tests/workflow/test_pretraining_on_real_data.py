@@ -14,8 +14,9 @@ from genebert.inputs.sheet import read_samples
 from genebert.motifs.scan import scan_chunk
 from genebert.motifs.table import read_motif_table, write_motif_table
 from genebert.preflight import preflight
-from genebert.pretrain.loop import Outputs, pretrain
+from genebert.pretrain.loop import pretrain
 from genebert.pretrain.npmi_table import write_npmi
+from genebert.pretrain.record import Outputs
 from genebert.pretrain.setup import Sources
 from genebert.regions import write_regions
 

@@ -204,9 +204,13 @@ def npmi_of_variant(wildcards):
 
 
 def initial_weights(wildcards):
-    """Return the configuration of the network that a variant starts from, if it does."""
+    """Return the files of the network that a variant starts from, if it does."""
     folder = CONFIG.pretrain.variants[wildcards.variant].init_from
-    return [] if folder is None else f"{folder}/config.json"
+    if folder is None:
+        return []
+    others = ("model.safetensors", "pytorch_model.bin", "vocab.txt")
+    there = [f"{folder}/{name}" for name in others if Path(folder, name).exists()]
+    return [f"{folder}/config.json", *there]
 
 
 def finetune_settings(wildcards):
