@@ -70,8 +70,9 @@ class Config(Section):
         ):
             if twice := sorted({value for value in values if values.count(value) > 1}):
                 raise ValueError(f"{key} names {', '.join(twice)} twice; name each once")
-        for model in self.benchmarks.models:
-            self._check_model(model)
+        if self.benchmarks.tasks:
+            for model in self.benchmarks.models:
+                self._check_model(model)
         return self
 
     def _check_batches(self) -> None:

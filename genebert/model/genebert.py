@@ -125,7 +125,8 @@ def _shared(features: torch.Tensor, projection: nn.Linear) -> torch.Tensor:
     encoded, direct = features.split(
         [projection.in_features, features.shape[-1] - projection.in_features], dim=-1
     )
-    return F.normalize(projection(encoded) + direct, dim=-1)
+    # A wide floor: what is exactly zero, as when all matrices are alike, has a gradient then.
+    return F.normalize(projection(encoded) + direct, dim=-1, eps=1e-6)
 
 
 def _initialise(module: nn.Module) -> None:

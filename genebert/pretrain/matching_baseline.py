@@ -49,16 +49,21 @@ def linear_top1(
     centre = train.mean(0)
     train, test = train - centre, test - centre
     kernel = train @ train.T
-    penalty = ridge * float(np.trace(kernel)) / len(kernel)
+    # Above zero also where all sequences are alike.
+    penalty = max(ridge * float(np.trace(kernel)) / len(kernel), 1e-6)
     dual = np.linalg.solve(kernel + penalty * np.eye(len(kernel), dtype=np.float32), train_rows)
     predicted = (test @ train.T) @ dual
     right = 0
     for start in range(0, len(predicted), group):
         part = slice(start, start + group)
-        left = predicted[part] / np.linalg.norm(predicted[part], axis=1, keepdims=True)
-        other = rows[part] / np.linalg.norm(rows[part], axis=1, keepdims=True)
+        left, other = _unit(predicted[part]), _unit(rows[part])
         similarity = left @ other.T
         same = (focal[part][:, None] == focal[part]) & ~np.eye(len(left), dtype=bool)
         similarity[same] = -np.inf
         right += int((similarity.argmax(1) == np.arange(len(left))).sum())
     return right / len(predicted)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    length: np.ndarray = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / length.clip(min=1e-12)

@@ -139,11 +139,15 @@ def unpinned(text):
 
 def stop_if_missing():
     """Name every file that is missing and will not be fetched, before any job runs."""
-    lines = [
-        f"  {source.text}  ({where})"
-        for where, source in ALL_SOURCES
-        if source.url is None and not Path(source.text).exists()
+    named = [
+        *((where, source.text) for where, source in ALL_SOURCES if source.url is None),
+        *(
+            (f"pretrain.variants.{name}.init_from", f"{variant.init_from}/config.json")
+            for name, variant in CONFIG.pretrain.variants.items()
+            if variant.init_from is not None
+        ),
     ]
+    lines = [f"  {path}  ({where})" for where, path in named if not Path(path).exists()]
     if lines:
         raise WorkflowError(
             f"input files that do not exist: {len(lines)}\n"

@@ -61,7 +61,8 @@ rule pretrain:
     message:
         "Pre-training {wildcards.variant}, seed {wildcards.seed}"
     shell:
-        "python -m genebert pretrain --corpus {params.corpus:q} {params.tables}"
+        # exec: the shell would end on SIGTERM to all, and Snakemake not wait until the training has saved.
+        "exec python -m genebert pretrain --corpus {params.corpus:q} {params.tables}"
         " --model {params.model:q} --settings {params.settings:q} --compute {resources.compute:q}"
         " --variant {wildcards.variant} --seed {wildcards.seed} --checkpoints {params.checkpoints:q}"
         " --out {params.out:q} --history {output.history:q} 2> {log:q}"
