@@ -17,7 +17,8 @@ arms in turn, and medians taken:
 - `transformers_default`: the same with eager attention and dropout 0.1, never compiled.
 
 All arms compute in bf16 autocast on CUDA and in float32 on the CPU; `--compile` (the default on CUDA)
-compiles our encoders and `transformers_best`. All have the same batch, optimiser and clipping.
+compiles our encoders and `transformers_best`. All have the same batch, in as many parts, optimiser and
+clipping.
 
 Model FLOPs are counted by genebert/model/flops.py: 6 × weights used a token + 12 × layers × width ×
 tokens of attention, logits of hidden tokens only (of all tokens for transformers, which computes them),
@@ -52,7 +53,7 @@ from genebert.corpus.schema import VERSION, Metadata
 from genebert.devices import use_threads
 from genebert.model.flops import view_flops
 from genebert.model.genebert import GeneBERT, compile_encoders
-from genebert.pretrain.objectives import Prepared
+from genebert.pretrain.objectives import Prepared, cut
 from genebert.pretrain.schedule import adamw
 from genebert.pretrain.step import Recipe, agree, draw, learn
 
@@ -104,10 +105,14 @@ def random_corpus(regions: int) -> Corpus:
 
 
 def our_step(
-    model: GeneBERT, optimiser: torch.optim.Optimizer, views: Views, recipe: Recipe, step: int
+    model: GeneBERT,
+    optimiser: torch.optim.Optimizer,
+    views: Views,
+    recipe: Recipe,
+    parts: list[range],
+    step: int,
 ) -> None:
     """Take one step as genebert/pretrain/loop.py does."""
-    parts = [range(recipe.settings.batch_size)]
     share = draw(model, views, recipe, step, parts, "random_span")
     counts, _, _ = agree(share, recipe.variant, False, False)
     learn(model, share, parts, counts, recipe)
@@ -119,14 +124,16 @@ def their_step(
     optimiser: torch.optim.Optimizer,
     ids: torch.Tensor,
     labels: torch.Tensor,
+    parts: int,
     step: int,
 ) -> None:
-    """Take one step of transformers' model on the same batch."""
+    """Take one step of transformers' model, each part on the same ready-made views."""
     bert.zero_grad(set_to_none=True)
     device = ids.device.type
-    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-        loss = bert(input_ids=ids, labels=labels).loss
-    loss.backward()
+    for _ in range(parts):
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            loss = bert(input_ids=ids, labels=labels).loss / parts
+        loss.backward()
     finish(bert, optimiser)
 
 
@@ -138,18 +145,23 @@ def finish(model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> None:
 
 
 def our_arm(
-    settings: ModelSettings, views: Views, recipe: Recipe, device: str, compiled: bool
+    settings: ModelSettings,
+    views: Views,
+    recipe: Recipe,
+    parts: list[range],
+    device: str,
+    compiled: bool,
 ) -> tuple[GeneBERT, Callable[[int], None]]:
     """Return a new model of ours and its step."""
     torch.manual_seed(0)
     model = GeneBERT(settings, MOTIFS).to(device)
     if compiled:
         compile_encoders(model)
-    return model, partial(our_step, model, adamw(model, RATE, DECAY), views, recipe)
+    return model, partial(our_step, model, adamw(model, RATE, DECAY), views, recipe, parts)
 
 
 def their_arm(
-    settings: ModelSettings, part: Prepared, device: str, compiled: bool, best: bool
+    settings: ModelSettings, part: Prepared, parts: int, device: str, compiled: bool, best: bool
 ) -> Callable[[int], None]:
     """Return the step of a new model of transformers of the same shape."""
     sequence = settings.sequence
@@ -171,7 +183,8 @@ def their_arm(
         bert.compile(dynamic=False)
     labels = torch.full_like(part.ids, -100).flatten()
     labels[part.asked] = part.ids.flatten()[part.asked]
-    return partial(their_step, bert, adamw(bert, RATE, DECAY), part.shown, labels.view_as(part.ids))
+    optimiser = adamw(bert, RATE, DECAY)
+    return partial(their_step, bert, optimiser, part.shown, labels.view_as(part.ids), parts)
 
 
 def seconds_of(run: Callable[[int], Any], device: str, steps: int, first: int) -> float:
@@ -217,8 +230,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run every arm and return the figures."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     use_threads(options.threads, device)
-    settings, batch = ModelSettings(preset=options.preset), options.batch
-    group = min(64, batch)
+    settings, size = ModelSettings(preset=options.preset), options.batch
+    batch, group = size * options.parts, min(64, size)
+    parts = [range(first, first + size) for first in range(0, batch, size)]
     pretrain = Pretrain(batch_size=batch, matching_group=group, evaluation_views=group)
     recipes = {
         arm: Recipe(pretrain, pretrain.variants[variant], 0)
@@ -229,20 +243,19 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
     arms: dict[str, Callable[[int], Any]] = {}
     for name, recipe in recipes.items():
-        model, arms[name] = our_arm(settings, views, recipe, device, options.compile)
-        arms[f"draw_{name}"] = partial(
-            draw, model, views, recipe, parts=[range(batch)], strategy="random_span"
-        )
-    part = arms["draw_sequence"](0)
+        model, arms[name] = our_arm(settings, views, recipe, parts, device, options.compile)
+        arms[f"draw_{name}"] = partial(draw, model, views, recipe, parts=parts, strategy="random_span")
+    share = arms["draw_sequence"](0)
+    part = cut(share, [size] * options.parts)[0]
     for best in (True, False):
         name = "transformers_best" if best else "transformers_default"
-        arms[name] = their_arm(settings, part, device, options.compile, best)
+        arms[name] = their_arm(settings, part, options.parts, device, options.compile, best)
     seconds = in_turn(arms, device, options.steps, options.repeats)
     if options.profile:
         print_profile(arms, device)
 
     tokens = part.ids.shape[1]
-    hidden = len(part.asked) / batch
+    hidden = len(share.asked) / batch
     count_flops = partial(view_flops, settings, MOTIFS, tokens, group=group)
     flops = {name: count_flops(hidden, objectives=r.variant.weights()) for name, r in recipes.items()}
     theirs = count_flops(tokens, objectives=["masked_sequence"])
@@ -266,6 +279,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "precision": "bf16 autocast" if device == "cuda" else "float32",
         "preset": options.preset,
         "batch": batch,
+        "parts": options.parts,
         "tokens": tokens,
         "hidden_tokens": round(hidden, 1),
         "motifs": MOTIFS,
@@ -304,7 +318,8 @@ def main() -> None:
     parser.add_argument(
         "--preset", choices=["tiny", "small", "base"], default="base" if cuda else "small"
     )
-    parser.add_argument("--batch", type=int, default=64 if cuda else 8, help="views a step")
+    parser.add_argument("--batch", type=int, default=64 if cuda else 8, help="views at a time")
+    parser.add_argument("--parts", type=int, default=4 if cuda else 1, help="accumulated in a step")
     parser.add_argument("--steps", type=int, default=20 if cuda else 2, help="in a row")
     parser.add_argument("--repeats", type=int, default=5, help="of which the median is taken")
     parser.add_argument("--regions", type=int, default=1_000_000 if cuda else 20_000)
