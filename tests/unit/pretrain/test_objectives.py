@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from genebert.config import OBJECTIVES as ALL_OBJECTIVES
-from genebert.config import Variant
+from genebert.config import OBJECTIVES, Variant
+from genebert.corpus.hits import Hits, PlacedHits
 from genebert.corpus.read import Corpus
 from genebert.corpus.sample import Batch, Views, place_corpus
 from genebert.model.genebert import GeneBERT
@@ -33,15 +33,13 @@ from genebert.sequence.masking import random_span
 from genebert.sequence.tokens import MASK
 
 GROUP = 8
-NOTHING = Knowledge()
-# motif_target needs motif hits and has tests of its own (test_motif_target.py, test_variants.py).
-OBJECTIVES = [name for name in ALL_OBJECTIVES if name != "motif_target"]
-EVERYTHING = Variant(masked_sequence=1, masked_region=1, matching=1, next_segment=1)
+EVERYTHING = Variant(masked_sequence=1, masked_region=1, matching=1, next_segment=1, motif_target=1)
 # Weights that each objective may teach, by the first word of their names.
 TEACHES = {
     "masked_sequence": {"sequence_encoder", "masked_sequence_head"},
     "masked_region": {"region_encoder", "masked_region_head"},
     "next_segment": {"sequence_encoder", "next_segment_head"},
+    "motif_target": {"sequence_encoder", "motif_target_head"},
     "matching": {
         "sequence_encoder",
         "region_encoder",
@@ -69,23 +67,41 @@ def draw(corpus: Corpus, samples: int = 16, step: int = 0) -> Batch:
 Run = Callable[..., dict[str, Outcome]]
 
 
+@pytest.fixture(scope="module")
+def knowledge(synthetic_corpus: Corpus) -> Knowledge:
+    """Hits of the motifs that a region's matrix column names, at random places, and random motifs."""
+    rng = np.random.default_rng(4)
+    region, motif = synthetic_corpus.best.nonzero()
+    width = synthetic_corpus.metadata.width
+    hits = Hits(
+        np.searchsorted(region, np.arange(synthetic_corpus.regions + 1)),
+        motif.astype(np.uint16),
+        rng.integers(0, width - 5, len(motif)).astype(np.uint16),
+        rng.choice(np.array([-1, 1], np.int8), len(motif)),
+        width,
+    )
+    motifs = synthetic_corpus.best.shape[1]
+    pwm = rng.dirichlet([0.3] * 4, (motifs, 6)).astype(np.float32)
+    return Knowledge(hits=PlacedHits(hits, np.full(motifs, 6), "cpu"), pwm=torch.from_numpy(pwm))
+
+
 @pytest.fixture
-def ready(synthetic_corpus: Corpus) -> Callable[..., Prepared]:
+def ready(synthetic_corpus: Corpus, knowledge: Knowledge) -> Callable[..., Prepared]:
     """Make of a batch what the encoders are shown."""
     views = views_of(synthetic_corpus)
 
     def go(model: GeneBERT, batch: Batch, variant: Variant) -> Prepared:
-        return prepare(model, views, batch, variant, "random_span", NOTHING, 0.5)
+        return prepare(model, views, batch, variant, "random_span", knowledge, 0.5)
 
     return go
 
 
 @pytest.fixture
-def run(ready: Callable[..., Prepared]) -> Run:
+def run(ready: Callable[..., Prepared], knowledge: Knowledge) -> Run:
     """Run the objectives of a variant on a batch."""
 
     def go(model: GeneBERT, batch: Batch, variant: Variant) -> dict[str, Outcome]:
-        return run_objectives(model, ready(model, batch, variant), variant, NOTHING, GROUP)
+        return run_objectives(model, ready(model, batch, variant), variant, knowledge, GROUP)
 
     return go
 
@@ -136,12 +152,16 @@ def test_only_weighed_objectives_are_run(model: GeneBERT, batch: Batch, run: Run
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_what_a_loss_is_divided_by_is_known_before_it_is_run(
-    model: GeneBERT, batch: Batch, ready: Callable[..., Prepared], name: str
+    model: GeneBERT,
+    batch: Batch,
+    ready: Callable[..., Prepared],
+    knowledge: Knowledge,
+    name: str,
 ) -> None:
     part = ready(model, batch, only(name))
     before = numbers(part, only(name))
     assert set(before) == {name}
-    assert before[name] == run_objectives(model, part, only(name), NOTHING, GROUP)[name].number > 0
+    assert before[name] == run_objectives(model, part, only(name), knowledge, GROUP)[name].number > 0
 
 
 def changed_under_masks(model: GeneBERT, batch: Batch) -> Batch:
@@ -354,6 +374,7 @@ def test_a_batch_in_two_parts_gives_the_same_sums(
         ("masked_region", 300, 0.6),
         ("matching", 60, 0.2),
         ("next_segment", 150, 0.2),
+        ("motif_target", 150, 0.2),
     ],
 )
 def test_sixteen_views_can_be_learnt_by_heart(
