@@ -121,7 +121,8 @@ def _smaller(raw: dict[str, Any], web: Any, genome: bytes) -> dict[str, Any]:
     raw["model"]["sequence"] |= {"layers": 1, "width": 16, "heads": 2, "feedforward": 32}
     raw["model"]["region"] |= {"width": 8, "depths": [1, 1], "heads": [1, 2]}
     raw["pretrain"] |= {"steps": 2, "warmup_steps": 1, "batch_size": 16, "matching_group": 16}
-    raw["pretrain"] |= {"evaluate_every": 2, "evaluation_views": 16}
+    # Compiling takes half a minute a variant; tests/unit/model/test_genebert.py does it.
+    raw["pretrain"] |= {"evaluate_every": 2, "evaluation_views": 16, "compile": False}
     raw["benchmarks"]["finetune"]["epochs"] = 1
     return raw
 

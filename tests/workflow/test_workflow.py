@@ -67,8 +67,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     raw |= {"results_dir": "results/small", "samples": "config/small sheet.tsv", "seeds": [1]}
     raw["genome"] |= {"fasta": "my data/genome.fa.gz", "blacklist": "my data/blacklist.bed.gz"}
     raw["benchmarks"]["tasks"]["promoter"]["tss"] = "my data/tss.bed.gz"
-    raw["model"]["columns"] = 4
-    raw["model"]["sequence"] |= {"width": 16, "layers": 1, "feedforward": 32}
+    raw["model"] |= {"columns": 4, "sequence": {"width": 16, "layers": 1, "feedforward": 32}}
     raw["pretrain"] |= {"steps": 2, "warmup_steps": 1, "evaluate_every": 2, "evaluation_views": 16}
     raw["pretrain"] |= {"batch_size": 16}
     raw["benchmarks"]["finetune"] |= {"epochs": 1}
