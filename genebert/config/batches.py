@@ -5,7 +5,7 @@ def part_size(batch: int, most: int, group: int, devices: int) -> int | None:
     """Return how many samples a device computes on at a time, as many as may be; None if none may.
 
     All parts have this size. Devices take neighbouring parts in turn, so that a matching group lies in
-    one part or spans one part of each device.
+    one part or spans parts of neighbouring devices.
 
     Parameters
     ----------
