@@ -112,7 +112,7 @@ class Record:
     def add(self, strategy: str, outcomes: dict[str, Outcome]) -> None:
         """Count a step that was taken."""
         if strategy == "global_pmi" and not self._switched:
-            self._say(f"masking: {strategy} from step {self.step} on, or ever more often")
+            self._say(f"masking: first step with {strategy} is {self.step}")
             self._switched = True
         self._hard += strategy == "global_pmi"
         for name, outcome in outcomes.items():

@@ -70,8 +70,8 @@ def parts_of(batch: int, most: int, group: int) -> list[range]:
         raise GenebertError(
             f"{batch} views cannot be shared out among {world} device(s) of at most {most} views"
             + (f" in whole matching groups of {group}" if group > 1 else ""),
-            "choose compute.gpus and compute.batch_per_device such that pretrain.batch_size and "
-            "evaluation_views are multiples of them, and matching_group fits",
+            "raise compute.batch_per_device, lower pretrain.matching_group, or make batch_size and "
+            "evaluation_views multiples of matching_group × compute.gpus",
         )
     starts = range(rank * size, batch, size * world)
     return [range(start, start + size) for start in starts]
