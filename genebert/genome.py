@@ -380,6 +380,11 @@ class SegmentIndex:
             self._of.setdefault(segment.chrom, []).append(segment)
         self._starts = {chrom: [s.start for s in found] for chrom, found in self._of.items()}
 
+    @property
+    def contigs(self) -> list[str]:
+        """The contigs of the genome."""
+        return list(self._of)
+
     def at(self, chrom: str, position: int) -> Segment:
         """Return the segment that holds the base at ``position``."""
         return self._of[chrom][bisect.bisect_right(self._starts[chrom], position) - 1]

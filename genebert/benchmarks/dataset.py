@@ -1,8 +1,8 @@
-"""The contract of ``dataset.parquet``, and the columns that a place may look at."""
+"""The contract of ``dataset.parquet``: the examples of a task, with all that a model may look at."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +14,71 @@ import pyarrow.parquet as pq
 from genebert.corpus.scores import add_best, from_steps, to_steps
 from genebert.errors import GenebertError
 from genebert.files import complete_or_absent
-from genebert.genome import Interval, Segment
-from genebert.sequence.codes import encode_all
+from genebert.sequence.codes import encode_column
 
 SCHEMA = pa.schema(
     [
         pa.field("example_id", pa.uint32(), nullable=False),
+        # Empty, 0 and 0 where an example has no known place.
         pa.field("chrom", pa.string(), nullable=False),
         pa.field("start", pa.int64(), nullable=False),  # bp, 0-based
         pa.field("end", pa.int64(), nullable=False),  # bp, half-open
         pa.field("strand", pa.string(), nullable=False),  # + or -; the sequence is of this strand
         pa.field("sequence", pa.string(), nullable=False),
+        # Variants only: the same place with the alternate allele.
+        pa.field("alternative", pa.string(), nullable=True),
         pa.field("label", pa.int32(), nullable=False),
         pa.field("cell_type", pa.string(), nullable=False),
         pa.field("split", pa.string(), nullable=False),
+        # A part of the test split whose figures are given apart; empty for none.
+        pa.field("subset", pa.string(), nullable=False),
+        # Of a cross-validation, where the task has one instead of a training split; else −1.
+        pa.field("fold", pa.int32(), nullable=False),
+        # Fraction of the example's bp that lie in catalogue regions; null without a place.
+        pa.field("occupancy", pa.float32(), nullable=True),
+        # Accessibility only: fraction of the training cell types in which the region is open.
+        pa.field("open_in_training", pa.float32(), nullable=True),
         # Hits in the example's own sequence: its focal column, made alike for every class. Scores are
         # rounded as those of a corpus.
         pa.field("motif", pa.list_(pa.uint16()), nullable=False),
         pa.field("score", pa.list_(pa.float16()), nullable=False),
+        # The same of the alternative; empty without one.
+        pa.field("alternative_motif", pa.list_(pa.uint16()), nullable=False),
+        pa.field("alternative_score", pa.list_(pa.float16()), nullable=False),
         # Region ids by column, null where there is none; the focal column R // 2 is always null.
         pa.field("columns", pa.list_(pa.uint32()), nullable=False),
     ]
 )
+_LISTS = ("motif", "score", "alternative_motif", "alternative_score", "columns")
+FLAT = tuple(name for name in SCHEMA.names if name not in _LISTS)
+NEEDED = {"type", "task", "classes", "motif_digest", "catalogue"}
+
+
+@dataclass(frozen=True)
+class Hits:
+    """The best hit of each motif in each of some sequences.
+
+    Attributes
+    ----------
+    offsets
+        int64 [n + 1]: the hits of sequence i are ``offsets[i]`` to ``offsets[i + 1]``.
+    motif, score
+        int64 and float32 [hits], sorted by motif within a sequence.
+    """
+
+    offsets: np.ndarray
+    motif: np.ndarray
+    score: np.ndarray
+
+    def best(self, motifs: int) -> np.ndarray:
+        """Return uint8 [n, motifs], as in :attr:`genebert.corpus.read.Corpus.best`."""
+        best = np.zeros((len(self.offsets) - 1, motifs), np.uint8)
+        add_best(best, np.diff(self.offsets), self.motif, to_steps(self.score))
+        return best
+
+    def dense(self, motifs: int) -> np.ndarray:
+        """Return float32 [n, motifs], scores in [0, 1], 0 where there is no hit."""
+        return from_steps(self.best(motifs)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -46,38 +89,37 @@ class Dataset:
     ----------
     table
         DataFrame of the flat columns of ``SCHEMA``.
-    classes
-        Names of the labels.
-    motif_digest, catalogue
-        Of the motifs that the hits are of, and of the catalogue whose regions are columns.
+    metadata
+        ``type`` of the task, its name (``task``), names of the labels (``classes``), ``motif_digest``
+        (of the motifs that the hits are of), ``catalogue`` (whose regions are columns), and what else
+        the task keeps, such as its settings.
     codes
-        uint8 [n, length], base codes.
-    hit_offsets, hit_motif, hit_score
-        int64 [n + 1]; int64 and float32 [hits], the best of each (example, motif).
+        uint8 [n, longest], base codes.
+    hits
+        In the examples' own sequences.
     columns
         int64 [n, R], region rows, −1 where there is none.
+    alternative_codes, alternative_hits
+        Of the alternatives; None for tasks without.
     """
 
     table: pd.DataFrame
-    classes: list[str]
-    motif_digest: str
-    catalogue: str
+    metadata: dict[str, Any]
     codes: np.ndarray
-    hit_offsets: np.ndarray
-    hit_motif: np.ndarray
-    hit_score: np.ndarray
+    hits: Hits
     columns: np.ndarray
+    alternative_codes: np.ndarray | None = field(default=None)
+    alternative_hits: Hits | None = field(default=None)
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the labels."""
+        return self.metadata["classes"]
 
     @property
     def labels(self) -> np.ndarray:
         """int64 [n]."""
         return self.table["label"].to_numpy().astype(np.int64)
-
-    def best(self, motifs: int) -> np.ndarray:
-        """Return uint8 [n, motifs], the hits as in :attr:`genebert.corpus.read.Corpus.best`."""
-        best = np.zeros((len(self.codes), motifs), np.uint8)
-        add_best(best, np.diff(self.hit_offsets), self.hit_motif, to_steps(self.hit_score))
-        return best
 
     def in_split(self, split: str) -> np.ndarray:
         """Return int64 rows of a split."""
@@ -86,45 +128,58 @@ class Dataset:
 
 def write_dataset(
     table: pd.DataFrame,
-    motif: list[np.ndarray],
-    score: list[np.ndarray],
+    hits: tuple[Sequence[np.ndarray], Sequence[np.ndarray]],
     columns: np.ndarray,
     metadata: dict[str, Any],
     out: str | Path,
+    alternative_hits: tuple[Sequence[np.ndarray], Sequence[np.ndarray]] | None = None,
 ) -> None:
     """Write a dataset.
 
     Parameters
     ----------
     table
-        chrom, start, end, strand, sequence, label, cell_type, split, in the order to keep.
-    motif, score
-        Hits of each example; scores in [0, 1], which are rounded down to 128ths.
+        The flat columns of ``SCHEMA`` but ``example_id``, in the order to keep; the nullable ones,
+        ``subset`` and ``fold`` may be left out.
+    hits
+        Motifs and scores of each example's hits; scores in [0, 1], which are rounded down to 128ths.
     columns
         int64 [n, R], −1 for null.
     metadata
-        Kept with the file; holds ``classes``, ``motif_digest`` and ``catalogue``.
+        Kept with the file; holds at least ``NEEDED``.
     out
         Parquet file.
+    alternative_hits
+        Of the alternatives, where there are any.
     """
-    flat = {name: table[name] for name in ("chrom", "start", "end", "strand", "sequence")}
-    arrow = pa.table(
-        {
-            "example_id": np.arange(len(table), dtype=np.uint32),
-            **flat,
-            "label": table["label"].astype(np.int32),
-            "cell_type": table["cell_type"],
-            "split": table["split"],
-            "motif": pa.array(motif, pa.list_(pa.uint16())),
-            "score": pa.array(
-                [from_steps(to_steps(own)).astype(np.float16) for own in score], pa.list_(pa.float16())
-            ),
-            "columns": pa.array(
-                [[None if c < 0 else int(c) for c in row] for row in columns], pa.list_(pa.uint32())
-            ),
-        },
-        schema=SCHEMA.with_metadata({"genebert": json.dumps(metadata, sort_keys=True)}),
+    assert metadata.keys() >= NEEDED
+    number = len(table)
+    table = table.assign(example_id=np.arange(number, dtype=np.uint32))
+    for name, default in (
+        ("subset", ""),
+        ("fold", -1),
+        ("alternative", None),
+        ("occupancy", None),
+        ("open_in_training", None),
+    ):
+        if name not in table:
+            table[name] = default
+    none: list[np.ndarray] = [np.empty(0)] * number
+    other = (none, none) if alternative_hits is None else alternative_hits
+    arrays: dict[str, Any] = {
+        name: pa.array(table[name], SCHEMA.field(name).type, from_pandas=True) for name in FLAT
+    }
+    for prefix, (motif, score) in (("", hits), ("alternative_", other)):
+        arrays[f"{prefix}motif"] = _lists(motif, np.uint16)
+        stored = [from_steps(to_steps(np.asarray(own, np.float32))) for own in score]
+        arrays[f"{prefix}score"] = _lists(stored, np.float16)
+    arrays["columns"] = pa.ListArray.from_arrays(
+        np.arange(number + 1, dtype=np.int32) * columns.shape[1],
+        pa.array(columns.ravel(), pa.uint32(), mask=columns.ravel() < 0),
     )
+    schema = SCHEMA.with_metadata({"genebert": json.dumps(metadata, sort_keys=True)})
+    arrow = pa.table([arrays[name] for name in SCHEMA.names], schema=schema)
+    arrow.validate(full=True)
     with complete_or_absent(out) as temporary:
         pq.write_table(arrow, temporary, compression="zstd")
 
@@ -144,90 +199,43 @@ def read_dataset(path: str | Path) -> Dataset:
             f"{path} is missing or damaged ({str(error).splitlines()[0]})", "rebuild the task"
         ) from None
     metadata = json.loads((arrow.schema.metadata or {}).get(b"genebert", b"{}"))
-    known = {"classes", "motif_digest", "catalogue"} <= metadata.keys()
-    if not known or not arrow.schema.remove_metadata().equals(SCHEMA):
+    if not metadata.keys() >= NEEDED or not arrow.schema.remove_metadata().equals(SCHEMA):
         raise GenebertError(f"{path} is no dataset of this version", "rebuild the task")
-    table = arrow.drop_columns(["motif", "score", "columns"]).to_pandas()
-    hits = pd.DataFrame(
-        {
-            "example": np.repeat(np.arange(len(arrow)), _lengths(arrow, "motif")),
-            "motif": _values(arrow, "motif").astype(np.int64),
-            "score": _values(arrow, "score").astype(np.float32),
-        }
-    )
-    best = hits.groupby(["example", "motif"], as_index=False)["score"].max()
-    columns = np.array(
-        [[-1 if c is None else c for c in row] for row in arrow["columns"].to_pylist()], np.int64
-    )
+    arrow = arrow.combine_chunks()
+    columns = _one(arrow, "columns").flatten()
+    has_alternatives = arrow["alternative"].null_count < len(arrow)
     return Dataset(
-        table=table,
-        classes=metadata["classes"],
-        motif_digest=metadata["motif_digest"],
-        catalogue=metadata["catalogue"],
-        codes=encode_all(table["sequence"].tolist()),
-        hit_offsets=np.searchsorted(best["example"].to_numpy(), np.arange(len(arrow) + 1)),
-        hit_motif=best["motif"].to_numpy(),
-        hit_score=best["score"].to_numpy(),
-        columns=columns,
+        table=arrow.select(FLAT).to_pandas(),
+        metadata=metadata,
+        codes=encode_column(_one(arrow, "sequence")),
+        hits=_best_hits(arrow, ""),
+        columns=columns.cast(pa.int64()).fill_null(-1).to_numpy().reshape(len(arrow), -1),
+        alternative_codes=encode_column(_one(arrow, "alternative")) if has_alternatives else None,
+        alternative_hits=_best_hits(arrow, "alternative_") if has_alternatives else None,
     )
 
 
-def _lengths(arrow: pa.Table, name: str) -> np.ndarray:
-    return np.concatenate([np.diff(c.offsets.to_numpy()) for c in arrow[name].chunks])
+def _lists(values: Sequence[np.ndarray], dtype: type) -> pa.ListArray:
+    offsets = np.cumsum([0, *map(len, values)]).astype(np.int32)
+    flat = np.concatenate([np.empty(0, dtype), *values]).astype(dtype)
+    return pa.ListArray.from_arrays(offsets, pa.array(flat))
 
 
-def _values(arrow: pa.Table, name: str) -> np.ndarray:
-    chunks = [c.flatten().to_numpy(zero_copy_only=False) for c in arrow[name].chunks]
-    return np.concatenate(chunks)
+def _one(arrow: pa.Table, name: str) -> pa.Array:
+    chunks = arrow[name].chunks
+    return chunks[0] if chunks else pa.array([], SCHEMA.field(name).type)
 
 
-class ColumnFinder:
-    """Finds the regions beside a place: of its own split, and never overlapping it.
-
-    Parameters
-    ----------
-    regions
-        DataFrame of region_id, chrom, start, end of the regions that may be columns, in genome order.
-    columns
-        R; the focal place is column R // 2.
-    """
-
-    def __init__(self, regions: pd.DataFrame, columns: int) -> None:
-        self.columns = columns
-        self._of = {
-            chrom: (rows["start"].to_numpy(), rows["end"].to_numpy(), rows["region_id"].to_numpy())
-            for chrom, rows in regions.groupby("chrom", sort=False)
-        }
-
-    def beside(self, place: Interval, segment: Segment) -> np.ndarray:
-        """Return int64 [R], region ids; −1 where there is none and in the focal column."""
-        found = np.full(self.columns, -1, dtype=np.int64)
-        if place.chrom not in self._of:
-            return found
-        starts, ends, ids = self._of[place.chrom]
-        focal = self.columns // 2
-        # Regions do not overlap: both edges are sorted.
-        first = int(np.searchsorted(starts, segment.start, side="left"))
-        last = int(np.searchsorted(ends, segment.end, side="right"))
-        left_end = int(np.searchsorted(ends, place.start, side="right"))
-        right_start = int(np.searchsorted(starts, place.end, side="left"))
-        left = ids[max(first, left_end - focal) : left_end]
-        right = ids[right_start : min(last, right_start + self.columns - focal - 1)]
-        found[focal - len(left) : focal] = left
-        found[focal + 1 : focal + 1 + len(right)] = right
-        return found
-
-
-def hits_by_example(sequence: np.ndarray, values: np.ndarray, count: int) -> list[np.ndarray]:
-    """Cut a column of sorted hits into one array an example."""
-    bounds = np.searchsorted(sequence, np.arange(count + 1))
-    return [values[bounds[i] : bounds[i + 1]] for i in range(count)]
-
-
-def label_counts(table: pd.DataFrame, classes: Sequence[str]) -> str:
-    """Return ``split: class n, …`` for a log."""
-    counts = table.groupby(["split", "label"]).size()
-    return "; ".join(
-        f"{split}: " + ", ".join(f"{name} {counts.get((split, i), 0)}" for i, name in enumerate(classes))
-        for split in ("train", "validation", "test")
-    )
+def _best_hits(arrow: pa.Table, prefix: str) -> Hits:
+    """Return the best hit of each example and motif, of lists that may name a motif twice."""
+    motifs, scores = _one(arrow, f"{prefix}motif"), _one(arrow, f"{prefix}score")
+    assert motifs.offsets.equals(scores.offsets), "as many scores as motifs"
+    example = np.repeat(np.arange(len(arrow)), np.diff(motifs.offsets.to_numpy()))
+    motif = motifs.flatten().to_numpy().astype(np.int64)
+    score = scores.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    order = np.lexsort((-score, motif, example))
+    example, motif, score = example[order], motif[order], score[order]
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (example[1:] != example[:-1]) | (motif[1:] != motif[:-1])
+    example = example[first]
+    return Hits(np.searchsorted(example, np.arange(len(arrow) + 1)), motif[first], score[first])

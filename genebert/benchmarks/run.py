@@ -1,30 +1,43 @@
 """One run: a task, a model, a seed -> predictions and the metrics derived from them."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from genebert.benchmarks.baselines.logistic import fit_predict, kmer_features, motif_features
+from genebert.benchmarks import cohort, models, positions, variants
+from genebert.benchmarks.answer import Answer, Question
 from genebert.benchmarks.dataset import Dataset, read_dataset
-from genebert.benchmarks.finetune import finetune
-from genebert.benchmarks.metrics import binary_metrics
+from genebert.benchmarks.metrics import metrics_by_subset
 from genebert.config import Finetune as Settings
-from genebert.config import Inputs
+from genebert.config import parse_model
 from genebert.corpus.manifest import read_manifest
-from genebert.corpus.place import open_corpus
 from genebert.corpus.schema import Metadata
 from genebert.errors import GenebertError
 from genebert.files import sha256, write_json
-from genebert.model.checkpoint import load_model, versions
+from genebert.model.checkpoint import versions
 from genebert.regions import write_table
 
-PREDICTION_COLUMNS = ("example_id", "chrom", "start", "end", "strand", "split", "label")
+PREDICTION_COLUMNS = (
+    "example_id",
+    "chrom",
+    "start",
+    "end",
+    "strand",
+    "cell_type",
+    "split",
+    "subset",
+    "label",
+)
+# Which models answer a task of a type; all others classify examples.
+ANSWERS = {"variants": variants.answer, "cohort": cohort.answer}
 
 
 def run(
     dataset_path: str | Path,
+    companion: str | Path | None,
     corpus_folder: str | Path,
     model_name: str,
     weights: str | Path | None,
@@ -40,12 +53,12 @@ def run(
 
     Parameters
     ----------
-    dataset_path, corpus_folder
-        The task's examples and the regions their columns come from.
+    dataset_path, companion, corpus_folder
+        The task's examples, what it keeps beside them, and the regions their columns come from.
     model_name
-        ``variant.inputs`` or a baseline.
+        As in ``benchmarks.models``.
     weights
-        Folder of the pre-trained model; None for a baseline.
+        Folder of the pre-trained model; None where there is none.
     settings
         Of fine-tuning.
     task, seed
@@ -56,38 +69,77 @@ def run(
         Folder.
     """
     dataset = read_dataset(dataset_path)
-    metadata = Metadata(**read_manifest(corpus_folder)["metadata"])
-    check_join(dataset, metadata, str(dataset_path))
-    facts: dict[str, Any] = {}
-    if model_name == "kmer_logistic":
-        score = fit_predict(kmer_features(dataset), dataset, seed)
-    elif model_name == "motif_logistic":
-        features = motif_features(dataset, len(metadata.motifs))
-        score = fit_predict(features, dataset, seed)
-    else:
-        if weights is None:
-            raise GenebertError(f"'{model_name}' needs --weights", "name the model's folder")
-        backbone, _ = load_model(weights, metadata.motif_digest)
-        inputs = cast(Inputs, model_name.rpartition(".")[2])
-        corpus = None if inputs == "sequence" else open_corpus(corpus_folder, device)
-        probability, facts = finetune(backbone, inputs, dataset, corpus, settings, seed, device)
-        score = probability[:, 1]
-    predictions = dataset.table[list(PREDICTION_COLUMNS)].assign(score=score.astype(np.float32))
-    check_predictions(predictions)
-    out = Path(out)
-    write_table(predictions, out / "predictions.parquet")
+    corpus = Metadata(**read_manifest(corpus_folder)["metadata"])
+    check_join(dataset, corpus, str(dataset_path))
+    question = Question(
+        dataset=dataset,
+        companion=None if companion is None else Path(companion),
+        corpus_folder=Path(corpus_folder),
+        corpus=corpus,
+        model=parse_model(model_name),
+        weights=None if weights is None else Path(weights),
+        settings=settings,
+        seed=seed,
+        device=device,
+    )
+    answer = ANSWERS.get(dataset.metadata["type"], models.answer)(question)
+    if dataset.metadata.get("score_genes") and answer.of_sequences is not None:
+        answer = _with_positions(question, answer)
+    predictions = as_table(answer, dataset)
+    write_table(predictions, Path(out) / "predictions.parquet")
     result: dict[str, Any] = {
         "task": task,
-        "model": model_name,
+        "type": dataset.metadata["type"],
+        "classes": dataset.classes,
+        "model": question.model.name,
         "seed": seed,
+        "simulated": bool(dataset.metadata.get("simulated", False)),
         "dataset_sha256": sha256(dataset_path),
-        "settings": settings.model_dump() if facts else {},
-        "training": facts,
+        "settings": settings.model_dump(),
+        "facts": answer.facts,
         "versions": versions(),
-        **{split: _as_json(metrics_of(predictions, split)) for split in ("validation", "test")},
+        "metrics": metrics_by_subset(predictions),
     }
-    write_json(out / "metrics.json", result)
-    return f"{task}, {model_name}, seed {seed}: test AUROC {result['test']['auroc']:.3f}"
+    write_json(Path(out) / "metrics.json", result)
+    return f"{task}, {question.model.name}, seed {seed}: {_line(result['metrics'])}"
+
+
+def _with_positions(question: Question, answer: Answer) -> Answer:
+    """Return the answer with a row for every position of the held-out genes after the examples."""
+    assert answer.of_sequences is not None
+    assert question.companion is not None
+    table, scores = positions.score(question.companion, answer.of_sequences)
+    examples = question.dataset.table
+    table["example_id"] = len(examples) + np.arange(len(table))
+    return replace(
+        answer,
+        table=pd.concat([examples, table], ignore_index=True),
+        scores=np.concatenate([answer.scores, scores]),
+    )
+
+
+def as_table(answer: Answer, dataset: Dataset) -> pd.DataFrame:
+    """Return the predictions: what a row is, and ``score`` (two classes) or ``score_0``, ``score_1``, ….
+
+    A score of two classes is that of class 1. ``is_probability`` says whether it may be cut at 0.5.
+    """
+    table = dataset.table if answer.table is None else answer.table
+    predictions = table[list(PREDICTION_COLUMNS)].reset_index(drop=True)
+    scores, is_probability = answer.scores, answer.scores.ndim == 2
+    assert len(scores) == len(predictions), "a score for each row"
+    assert np.isfinite(scores).all(), "a score is not finite"
+    assert predictions["example_id"].is_unique
+    if is_probability:
+        assert ((scores >= 0) & (scores <= 1)).all(), "a score is no probability"
+        assert np.allclose(scores.sum(1), 1, atol=1e-4), "probabilities do not sum to 1"
+    if not is_probability or scores.shape[1] == 2:
+        own = scores[:, 1] if is_probability else scores
+        predictions["score"] = own.astype(np.float32)
+    else:
+        for label in range(scores.shape[1]):
+            predictions[f"score_{label}"] = scores[:, label].astype(np.float32)
+    predictions["is_probability"] = is_probability
+    return predictions
 
 
 def check_join(dataset: Dataset, corpus: Metadata, where: str) -> None:
@@ -99,26 +151,14 @@ def check_join(dataset: Dataset, corpus: Metadata, where: str) -> None:
         If either is another.
     """
     for what, of_dataset, of_corpus in (
-        ("motifs", dataset.motif_digest, corpus.motif_digest),
-        ("regions", dataset.catalogue, corpus.catalogue),
+        ("motifs", dataset.metadata["motif_digest"], corpus.motif_digest),
+        ("regions", dataset.metadata["catalogue"], corpus.catalogue),
     ):
         if of_dataset != of_corpus:
             raise GenebertError(f"dataset and corpus have other {what}", "rebuild the task", where)
 
 
-def check_predictions(predictions: pd.DataFrame) -> None:
-    """Assert that every example has one finite probability."""
-    assert predictions["example_id"].is_unique
-    assert predictions["score"].between(0, 1).all(), "a score is no probability"
-
-
-def metrics_of(predictions: pd.DataFrame, split: str) -> dict[str, float]:
-    """Return the metrics of one split's rows, and how many there are."""
-    rows = predictions[predictions["split"] == split]
-    figures = binary_metrics(rows["label"].to_numpy(), rows["score"].to_numpy())
-    return {"examples": len(rows), **figures}
-
-
-def _as_json(figures: dict[str, float]) -> dict[str, float | None]:
-    """Return the figures with null for what is undefined (NaN is no JSON)."""
-    return {name: None if np.isnan(value) else value for name, value in figures.items()}
+def _line(metrics: dict[str, dict[str, Any]]) -> str:
+    own = metrics["test"]
+    value = own["auroc"]
+    return f"test AUROC {'undefined' if value is None else format(value, '.3f')}"

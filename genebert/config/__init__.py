@@ -5,8 +5,8 @@
 This package imports nothing heavy: a dry run of the workflow loads it.
 """
 
-from genebert.config.benchmarks import Benchmarks, Finetune, PromoterTask
-from genebert.config.data import Downloads, Genome, Motifs, Peaks, Regions, Split
+from genebert.config.benchmarks import Benchmarks, Finetune
+from genebert.config.data import Downloads, Genome, HeldOutCellTypes, Motifs, Peaks, Regions, Split
 from genebert.config.kinds import Baseline, ContigStyle, Inputs, Masking, Section
 from genebert.config.model import (
     OBJECTIVES,
@@ -17,33 +17,60 @@ from genebert.config.model import (
     SequenceEncoder,
     Variant,
 )
+from genebert.config.names import BASELINES, DETERMINISTIC, ModelName, Readout, TaskType, parse_model
 from genebert.config.read import load, parse_section, validate
+from genebert.config.tasks import (
+    TASKS,
+    AccessibilityTask,
+    CohortTask,
+    LabelledTask,
+    PromoterTask,
+    SplicingTask,
+    Task,
+    TfbsTask,
+    VariantsTask,
+)
 from genebert.config.whole import Config
 
 __all__ = [
+    "BASELINES",
+    "DETERMINISTIC",
     "OBJECTIVES",
+    "TASKS",
+    "AccessibilityTask",
     "Baseline",
     "Benchmarks",
+    "CohortTask",
     "Compute",
     "Config",
     "ContigStyle",
     "Downloads",
     "Finetune",
     "Genome",
+    "HeldOutCellTypes",
     "Inputs",
+    "LabelledTask",
     "Masking",
     "Model",
+    "ModelName",
     "Motifs",
     "Peaks",
     "Pretrain",
     "PromoterTask",
+    "Readout",
     "RegionEncoder",
     "Regions",
     "Section",
     "SequenceEncoder",
+    "SplicingTask",
     "Split",
+    "Task",
+    "TaskType",
+    "TfbsTask",
     "Variant",
+    "VariantsTask",
     "load",
+    "parse_model",
     "parse_section",
     "validate",
 ]

@@ -1,42 +1,39 @@
 """Keys of the benchmarks."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from genebert.config.kinds import NAME, ContigStyle, Count, Positive, Section, Source, Text, Weight
+from genebert.config.kinds import Count, Positive, Section, Text, Weight
+from genebert.config.tasks import AnyTask
 
+# Names of tasks are folders and parts of file names: tfbs.CTCF_GM12878.
+TASK_NAME = r"^[A-Za-z0-9_]+([.-][A-Za-z0-9_]+)*$"
 
-class PromoterTask(Section):
-    """Promoters against genomic places of the same GC content."""
-
-    type: Literal["promoter"] = Field(default="promoter", description="kind of task")
-    tss: Source = Field(
-        examples=["data/tss.bed.gz"],
-        description="BED6 whose 5' ends are TSS, or a GTF: those of its protein-coding genes",
-    )
-    contig_style: ContigStyle = Field(
-        default="as_is", description="rename the file's contigs to `ucsc` or `ensembl` style"
-    )
-    upstream: Annotated[int, Field(ge=0)] = Field(default=249, description="bp before the TSS")
-    downstream: Annotated[int, Field(ge=0)] = Field(default=50, description="bp after the TSS")
-    negatives: Literal["gc_matched"] = Field(default="gc_matched", description="how negatives are drawn")
-    negative_distance: Annotated[int, Field(ge=0)] = Field(
-        default=1000, description="bp that negatives keep from every TSS window"
-    )
-    cell_type: Text = Field(
-        default="any", description="cell type whose open regions are columns; `any`: open in one"
-    )
-    seed: Annotated[int, Field(ge=0)] = Field(default=1, description="seed of the draw of negatives")
+_ENCODE = "https://www.encodeproject.org/files/{0}/@@download/{0}.bed.gz"
+_GENCODE = (
+    "https://ftp.ebi.ac.uk/pub/databases/gencode/Gencode_human/release_46/gencode.v46.annotation.gtf.gz"
+)
+_CTCF = {"GM12878": _ENCODE.format("ENCFF796WRU"), "K562": _ENCODE.format("ENCFF396BZQ")}
+_TRAITGYM = (
+    "https://huggingface.co/datasets/songlab/TraitGym/resolve/main/{}_traits_matched_9/test.parquet"
+)
 
 
 class Finetune(Section):
-    """Fine-tuning, one protocol for every model and task."""
+    """Fine-tuning, one protocol for every network and task."""
 
-    epochs: Count = Field(default=20, description="most passes over the training examples")
+    learning_rates: list[Positive] = Field(
+        default=[3.0e-5, 1.0e-4, 3.0e-4],
+        min_length=1,
+        description="peak learning rates of AdamW, a trial each; the validation loss chooses",
+    )
+    epochs: Count = Field(default=20, description="most passes over the training examples in a trial")
     patience: Count = Field(default=4, description="epochs without a better validation loss")
+    max_steps: Count | None = Field(
+        default=None, description="most optimiser steps of a trial, however many the epochs would take"
+    )
     batch_size: Count = Field(default=32, description="examples a step")
-    learning_rate: Positive = Field(default=1.0e-4, description="peak learning rate of AdamW")
     weight_decay: Weight = Field(default=0.01, description="AdamW, matrices only")
     threads: Count = Field(
         default=1, description="CPU threads; the same number gives the same results, bit for bit"
@@ -46,13 +43,25 @@ class Finetune(Section):
 class Benchmarks(Section):
     """What is compared with what."""
 
-    tasks: dict[Annotated[str, Field(pattern=f"^{NAME}$")], PromoterTask] = Field(
+    tasks: dict[Annotated[str, Field(pattern=TASK_NAME)], AnyTask] = Field(
         examples=[
             {
-                "promoter": {
-                    "tss": "https://ftp.ebi.ac.uk/pub/databases/gencode/Gencode_human/release_46/"
-                    "gencode.v46.annotation.gtf.gz"
-                }
+                "promoter": {"type": "promoter", "tss": _GENCODE},
+                **{
+                    f"tfbs.CTCF_{cell_type}": {
+                        "type": "tfbs",
+                        "tf": "CTCF",
+                        "train_in": cell_type,
+                        "peaks": _CTCF,
+                    }
+                    for cell_type in _CTCF
+                },
+                "splicing": {"type": "splicing", "annotation": _GENCODE, "drop_paralogs": True},
+                "accessibility": {"type": "accessibility", "max_examples": 100_000},
+                **{
+                    f"variants.{kind}": {"type": "variants", "variants": _TRAITGYM.format(kind)}
+                    for kind in ("mendelian", "complex")
+                },
             }
         ],
         description="tasks by name; none (`{}`) is a run that only pre-trains",
@@ -64,11 +73,24 @@ class Benchmarks(Section):
             "sequence_only.sequence",
             "scratch.both",
             "scratch.sequence",
+            "multimodal.both.probe",
+            "untrained_probe",
+            "multimodal.sequence.llr",
+            "sequence_only.sequence.llr",
+            "multimodal.both.distance",
             "kmer_logistic",
             "motif_logistic",
+            "gc_only",
+            "occupancy_only",
+            "pwm_best",
+            "cnn",
+            "deepromoter",
+            "cdil",
         ],
         min_length=1,
-        description="`variant.inputs` (sequence, region, both) or the name of a baseline",
+        description="`variant.inputs` (sequence, region, both) is fine-tuned; with `.probe`, `.llr` or "
+        "`.distance` after it, it stays as it is; `hf:<id or folder>` is any Hugging Face DNA encoder; "
+        "or the name of a baseline. Each runs on the tasks it applies to",
     )
     finetune: Finetune = Field(default=Finetune(), description="see there")
     block_bp: Count = Field(

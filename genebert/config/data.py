@@ -90,6 +90,23 @@ class Genome(Section):
     split: Split = Field(description="chromosomes or intervals held out, see there")
 
 
+class HeldOutCellTypes(Section):
+    """Cell types that pre-training never sees, for the task `accessibility`."""
+
+    validation: list[Text] = Field(
+        default=[], examples=[["A549"]], description="cell types that choose between models"
+    )
+    test: list[Text] = Field(
+        default=[],
+        examples=[["MCF-7", "HCT116"]],
+        description="cell types that are only ever read to report results",
+    )
+
+    def all(self) -> list[str]:
+        """Return both lists as one."""
+        return [*self.validation, *self.test]
+
+
 class Peaks(Section):
     """Which peaks of a sample are kept."""
 

@@ -10,7 +10,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from genebert.config import Config, Section
+from genebert.config import TASKS, Config, Section, Task
+from genebert.config.tasks import AnyTask
 from genebert.inputs import sheet
 
 HEADER = """\
@@ -101,7 +102,13 @@ def _leaves(model: type[Section], prefix: str) -> Iterator[tuple[str, FieldInfo]
             continue
         yield prefix + name, field
         row = get_args(field.annotation)[1] if get_origin(field.annotation) is dict else None
-        if isinstance(row, type) and issubclass(row, Section):
+        if row is AnyTask:
+            yield from _leaves(Task, f"{prefix}{name}.*.")
+            for kind, task in TASKS.items():
+                for key, inner in _leaves(task, f"{prefix}{name}.<{kind}>."):
+                    if key.rpartition(".")[2] not in Task.model_fields:
+                        yield key, inner
+        elif isinstance(row, type) and issubclass(row, Section):
             yield from _leaves(row, f"{prefix}{name}.*.")
 
 

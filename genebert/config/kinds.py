@@ -8,7 +8,20 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from genebert.inputs.source import parse_source
 
 Inputs = Literal["sequence", "region", "both"]
-Baseline = Literal["kmer_logistic", "motif_logistic"]
+Baseline = Literal[
+    "kmer_logistic",
+    "motif_logistic",
+    "gc_only",
+    "occupancy_only",
+    "pwm_best",
+    "mean_of_training_cell_types",
+    "covariates_only",
+    "allele_count",
+    "cnn",
+    "deepromoter",
+    "cdil",
+    "untrained_probe",
+]
 Masking = Literal["random_span", "genemask", "global_pmi", "motif", "cm_gems", "cm_step"]
 ContigStyle = Literal["as_is", "ucsc", "ensembl"]
 

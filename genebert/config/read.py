@@ -8,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from genebert.config.kinds import Section
+from genebert.config.tasks import TASKS
 from genebert.config.whole import Config
 from genebert.errors import GenebertError
 
@@ -68,8 +69,17 @@ def _plain(raw: Any) -> Any:
 
 
 def _readable(model: type[Section], error: ValidationError, where: str) -> GenebertError:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    # A mistyped key before the missing one that it was meant to be.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    location = first["loc"]
+    if first["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        task = ".".join(map(str, location))
+        return GenebertError(
+            f"{task} has no known type", f"write `type:` and one of {', '.join(TASKS)}", where
+        )
+    if model is Config and location[:2] == ("benchmarks", "tasks"):
+        location = (*location[:3], *location[4:])  # without the type, which is no key
+    key = ".".join(map(str, location))
     value = first["input"]
     shown = "" if isinstance(value, dict | Section) else f" = {value!r}"
     if first["type"] == "extra_forbidden":
@@ -92,6 +102,8 @@ def _known_keys(model: type[Section], location: tuple[int | str, ...]) -> list[s
     for part in location:
         if isinstance(section, type) and issubclass(section, Section):
             section = section.model_fields[str(part)].annotation
+        elif part in TASKS:  # after the name of a task, its type
+            section = TASKS[str(part)]
         else:  # the values of a mapping, such as pretrain.variants
             section = get_args(section)[1]
     return list(section.model_fields)

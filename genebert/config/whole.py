@@ -1,14 +1,16 @@
 """The whole configuration, and what its sections must agree on."""
 
-from typing import Annotated, ClassVar, Self, get_args
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from genebert.config.batches import part_size
 from genebert.config.benchmarks import Benchmarks
-from genebert.config.data import Downloads, Genome, Motifs, Peaks, Regions
-from genebert.config.kinds import MIN_EXAMPLE_BP, Baseline, PlainPath, Section, Text
+from genebert.config.data import Downloads, Genome, HeldOutCellTypes, Motifs, Peaks, Regions
+from genebert.config.kinds import MIN_EXAMPLE_BP, PlainPath, Section, Text
 from genebert.config.model import Compute, Model, Pretrain
+from genebert.config.names import DETERMINISTIC, MANDATORY, ModelName, parse_model
+from genebert.config.tasks import Task
 
 
 class Config(Section):
@@ -22,6 +24,7 @@ class Config(Section):
     )
     downloads: Downloads = Field(default=Downloads(), description="see there")
     genome: Genome = Field(description="see there")
+    cell_types: HeldOutCellTypes = Field(default=HeldOutCellTypes(), description="see there")
     peaks: Peaks = Field(default=Peaks(), description="see there")
     regions: Regions = Field(default=Regions(), description="see there")
     motifs: Motifs = Field(description="see there")
@@ -33,8 +36,6 @@ class Config(Section):
     compute: Compute = Field(default=Compute(), description="see there")
     benchmarks: Benchmarks = Field(description="see there")
 
-    BASELINES: ClassVar[tuple[str, ...]] = get_args(Baseline)
-
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
         sequence = self.model.sequence
@@ -45,18 +46,7 @@ class Config(Section):
                 f"model.sequence.positions {sequence.positions}; narrow one or raise the other"
             )
         for name, task in self.benchmarks.tasks.items():
-            bases = task.upstream + task.downstream + 1
-            if bases < MIN_EXAMPLE_BP:
-                raise ValueError(
-                    f"benchmarks.tasks.{name} has windows of {bases} bp, fewer than {MIN_EXAMPLE_BP}; "
-                    "raise upstream or downstream"
-                )
-            tokens = bases - sequence.k + 3
-            if tokens > sequence.positions:
-                raise ValueError(
-                    f"benchmarks.tasks.{name} makes {tokens} tokens, more than "
-                    f"model.sequence.positions {sequence.positions}; shorten its window"
-                )
+            self._check_task(name, task)
         self._check_batches()
         for name, variant in self.pretrain.variants.items():
             if sequence.k == 1 and variant.needs_npmi():
@@ -64,15 +54,21 @@ class Config(Section):
                     f"pretrain.variants.{name} ranks k-mers by NPMI, which single bases have none of; "
                     "raise model.sequence.k or set its masking to random_span"
                 )
+        rates = list(map(str, self.benchmarks.finetune.learning_rates))
         for key, values in (
             ("seeds", list(map(str, self.seeds))),
             ("benchmarks.models", self.benchmarks.models),
+            ("benchmarks.finetune.learning_rates", rates),
+            (
+                "benchmarks.finetune.learning_rates",
+                list(map(str, self.benchmarks.finetune.learning_rates)),
+            ),
+            ("cell_types", self.cell_types.all()),
         ):
             if twice := sorted({value for value in values if values.count(value) > 1}):
                 raise ValueError(f"{key} names {', '.join(twice)} twice; name each once")
         if self.benchmarks.tasks:
-            for model in self.benchmarks.models:
-                self._check_model(model)
+            self._check_models("benchmarks.models", self.benchmarks.models)
         return self
 
     def _check_batches(self) -> None:
@@ -101,26 +97,102 @@ class Config(Section):
             "peaks.mappable": self.peaks.mappable,
             "motifs.file": self.motifs.file,
             "motifs.families": self.motifs.families,
-        } | {f"benchmarks.tasks.{name}.tss": task.tss for name, task in self.benchmarks.tasks.items()}
+        } | {
+            f"benchmarks.tasks.{name}.{key}": source
+            for name, task in self.benchmarks.tasks.items()
+            for key, source in task.sources().items()
+        }
         return {key: text for key, text in named.items() if text is not None}
 
-    def _check_model(self, model: str) -> None:
-        if model in self.BASELINES:
-            return
-        variant, dot, inputs = model.partition(".")
-        if not dot:
+    def models_of(self, task: str) -> list[ModelName]:
+        """Return the models that a task compares: those named that apply, and the mandatory ones."""
+        settings = self.benchmarks.tasks[task]
+        names = settings.models if settings.models is not None else self.benchmarks.models
+        models = [parse_model(name) for name in names]
+        models += [parse_model(name) for name in MANDATORY.get(settings.type, ()) if name not in names]
+        return [model for model in models if model.applies_to(settings.type)]
+
+    def runs(self) -> list[tuple[str, str, int]]:
+        """Return task, model and seed of every run; what draws nothing is run with the first seed."""
+        return [
+            (task, model.name, seed)
+            for task in self.benchmarks.tasks
+            for model in self.models_of(task)
+            for seed in (self.seeds[:1] if model.name in DETERMINISTIC else self.seeds)
+        ]
+
+    def variant_of(self, model: ModelName) -> str | None:
+        """Return the variant whose weights a model starts from, if any."""
+        if model.name == "untrained_probe":
+            return next((n for n, v in self.pretrain.variants.items() if not v.trained), None)
+        return model.variant
+
+    def _check_task(self, name: str, task: Task) -> None:
+        """Refuse a task whose examples no model could read, or whose models do not fit."""
+        key, bases, sequence = f"benchmarks.tasks.{name}", task.bases(), self.model.sequence
+        if bases is not None and bases < MIN_EXAMPLE_BP:
             raise ValueError(
-                f"benchmarks.models names '{model}', no baseline; write `variant.inputs` or one of "
-                f"{', '.join(self.BASELINES)}"
+                f"{key} has windows of {bases} bp, fewer than {MIN_EXAMPLE_BP}; widen its window"
             )
-        if variant not in self.pretrain.variants:
+        if bases is not None and bases - sequence.k + 3 > sequence.positions:
             raise ValueError(
-                f"benchmarks.models names '{model}', but there is no such variant; use one of "
+                f"{key} makes {bases - sequence.k + 3} tokens, more than "
+                f"model.sequence.positions {sequence.positions}; shorten its window"
+            )
+        if task.type == "accessibility" and not (self.cell_types.validation and self.cell_types.test):
+            raise ValueError(
+                f"{key} needs cell types that are held out; name some in cell_types.validation and "
+                "cell_types.test"
+            )
+        if task.models is not None:
+            self._check_models(f"{key}.models", task.models)
+            for model in map(parse_model, task.models):
+                if not model.applies_to(task.type):
+                    raise ValueError(
+                        f"{key}.models names '{model.name}', which does not apply to a task of type "
+                        f"{task.type}; remove it"
+                    )
+        if not self.models_of(name):
+            raise ValueError(
+                f"{key} has no model: none of benchmarks.models applies to type {task.type}; add one"
+            )
+
+    def _check_models(self, key: str, names: list[str]) -> None:
+        by_path: dict[str, str] = {}
+        for name in names:
+            try:
+                model = parse_model(name)
+            except ValueError as error:
+                raise ValueError(f"{key}: {error}") from None
+            if by_path.setdefault(model.name, name) != name:
+                raise ValueError(
+                    f"{key} names '{by_path[model.name]}' and '{name}', whose results would share a "
+                    "folder; rename one"
+                )
+            self._check_variant(key, model)
+
+    def _check_variant(self, key: str, model: ModelName) -> None:
+        if model.name == "untrained_probe" and self.variant_of(model) is None:
+            raise ValueError(
+                f"{key} names untrained_probe, but no variant is untrained; add "
+                "`scratch: {trained: false}` to pretrain.variants"
+            )
+        if model.variant is None:
+            return
+        if model.variant not in self.pretrain.variants:
+            raise ValueError(
+                f"{key} names '{model.name}', but there is no such variant; use one of "
                 f"pretrain.variants: {', '.join(self.pretrain.variants)}"
             )
-        allowed = self.pretrain.variants[variant].inputs()
-        if inputs not in allowed:
+        variant = self.pretrain.variants[model.variant]
+        if model.inputs not in variant.inputs():
+            allowed = " or ".join(f"{model.variant}.{name}" for name in sorted(variant.inputs()))
             raise ValueError(
-                f"benchmarks.models names '{model}', inputs that the objectives of '{variant}' do not "
-                f"train; write {' or '.join(f'{variant}.{name}' for name in sorted(allowed))}"
+                f"{key} names '{model.name}', inputs that the objectives of '{model.variant}' do not "
+                f"train; write {allowed}"
+            )
+        if model.readout == "llr" and not (variant.masked_sequence or not variant.trained):
+            raise ValueError(
+                f"{key} names '{model.name}', but '{model.variant}' was not trained to fill in bases; "
+                "give it the objective masked_sequence"
             )

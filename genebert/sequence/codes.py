@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 PADDING = 5  # after the end of a sequence that is shorter than its batch
 _CODE_OF_BYTE = bytearray([4]) * 256
@@ -29,6 +31,30 @@ def encode_all(sequences: Sequence[str]) -> np.ndarray:
     for row, sequence in enumerate(sequences):
         codes[row, : len(sequence)] = encode(sequence)
     return codes
+
+
+def encode_column(sequences: pa.StringArray) -> np.ndarray:
+    """Return uint8 [n, longest], the codes of a column of sequences, as :func:`encode_all` does.
+
+    Nulls are sequences of length 0.
+    """
+    lengths = pc.fill_null(pc.binary_length(sequences), 0).to_numpy().astype(np.int64)
+    longest = int(lengths.max(initial=0))
+    text = b"" if not len(sequences) else _text(sequences)
+    flat = encode_bytes(text)
+    if (lengths == longest).all():
+        return flat.reshape(len(lengths), longest)
+    codes = np.full((len(lengths), longest), PADDING, dtype=np.uint8)
+    codes[np.arange(longest) < lengths[:, None]] = flat
+    return codes
+
+
+def _text(sequences: pa.StringArray) -> bytes:
+    """Return all sequences as one text; slices of a column share its buffers."""
+    filled = pc.fill_null(sequences, "")
+    _, offsets, data = filled.buffers()
+    bounds = np.frombuffer(offsets, np.int32)[filled.offset : filled.offset + len(filled) + 1]
+    return bytes(memoryview(data)[bounds[0] : bounds[-1]]) if data is not None else b""
 
 
 def count_kmers(codes: np.ndarray, k: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from genebert.benchmarks.dataset import Dataset
+from genebert.benchmarks.dataset import Dataset, Hits
 from genebert.config import Model as ModelSettings
 from genebert.config import RegionEncoder, SequenceEncoder
 from genebert.corpus.read import Corpus
@@ -222,19 +222,30 @@ def toy_task(synthetic_corpus: Corpus) -> Dataset:
             "end": np.arange(number) * 100 + width,
             "strand": "+",
             "sequence": ["".join("ACGT"[code] for code in row) for row in codes],
+            "alternative": None,
             "label": labels,
             "cell_type": "any",
             "split": split,
+            "subset": "",
+            "fold": -1,
+            "occupancy": rng.random(number).astype(np.float32),
+            "open_in_training": np.float32("nan"),
         }
     )
     return Dataset(
         table=table,
-        classes=["background", "promoter"],
-        motif_digest=synthetic_corpus.metadata.motif_digest,
-        catalogue=synthetic_corpus.metadata.catalogue,
+        metadata={
+            "type": "promoter",
+            "task": "toy",
+            "classes": ["background", "promoter"],
+            "motif_digest": synthetic_corpus.metadata.motif_digest,
+            "catalogue": synthetic_corpus.metadata.catalogue,
+        },
         codes=codes,
-        hit_offsets=np.cumsum([0, *map(len, motif)]).astype(np.int64),
-        hit_motif=np.concatenate(motif).astype(np.int64),
-        hit_score=np.concatenate(score),
+        hits=Hits(
+            np.cumsum([0, *map(len, motif)]).astype(np.int64),
+            np.concatenate(motif).astype(np.int64),
+            np.concatenate(score),
+        ),
         columns=columns,
     )

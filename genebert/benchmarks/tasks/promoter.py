@@ -5,64 +5,42 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
-from genebert.benchmarks.dataset import (
-    ColumnFinder,
-    hits_by_example,
-    label_counts,
-    write_dataset,
-)
 from genebert.benchmarks.negatives import Occupied, gc_content, gc_matched
-from genebert.catalogue import catalogue_digest
+from genebert.benchmarks.tasks.assemble import assemble
+from genebert.benchmarks.tasks.material import Material
 from genebert.config import PromoterTask as Settings
-from genebert.errors import GenebertError
-from genebert.genome import (
-    SPLITS,
-    Genome,
-    Interval,
-    Segment,
-    SegmentIndex,
-    reverse_complement,
-)
+from genebert.genome import SPLITS, Genome, Interval, Segment, SegmentIndex
 from genebert.inputs.bed import read_task_intervals
-from genebert.motifs.scan import Scanner
-from genebert.motifs.table import MotifTable
 
 CLASSES = ["background", "promoter"]
 
 
-def build(
-    settings: Settings,
-    name: str,
-    tss: str | Path,
-    contigs: str,
-    fasta: str | Path,
-    segments: Sequence[Segment],
-    regions: str | Path,
-    accessibility: str | Path,
-    motifs: MotifTable,
-    columns: int,
-    out: str | Path,
-) -> str:
+def check(
+    settings: Settings, name: str, files: Mapping[str, Path], lengths: Mapping[str, int], contigs: str
+) -> dict[str, int]:
+    """Read every file of the task in full; return how many records each holds.
+
+    Raises
+    ------
+    GenebertError
+        If one does not fit the genome.
+    """
+    bed = read_task_intervals(files["tss"], settings.contig_style, name, lengths, contigs)
+    return {"tss": len(bed)}
+
+
+def build(settings: Settings, files: Mapping[str, Path], material: Material, out: str | Path) -> str:
     """Write the dataset of the task; return a line on it.
 
     Parameters
     ----------
-    settings, name
+    settings
         Of the task.
-    tss, contigs
-        BED6 or GTF of the TSS, and the regular expression of the contigs in use.
-    fasta
-        Indexed genome.
-    segments
-        The global split.
-    regions, accessibility
-        The catalogue, from which columns come.
-    motifs
-        Scored motifs.
-    columns
-        R.
+    files
+        ``tss``: BED6 or GTF of the TSS.
+    material
+        What tasks are built from.
     out
         ``dataset.parquet``.
 
@@ -71,53 +49,20 @@ def build(
     GenebertError
         If a split is left without examples, or the cell type is unknown.
     """
-    genome = Genome(fasta)
-    index = SegmentIndex(segments)
-    rng = np.random.default_rng(settings.seed)
-    bed = read_task_intervals(tss, settings.contig_style, name, genome.lengths, contigs)
+    genome, rng = material.genome, np.random.default_rng(settings.seed)
+    bed = read_task_intervals(
+        files["tss"], settings.contig_style, material.name, genome.lengths, material.contigs
+    )
     windows = promoter_windows(settings, bed, genome.lengths)
-    positives = _usable(windows, genome, index)
-    negatives = draw_negatives(settings, positives, windows, genome, segments, rng)
+    positives = _usable(windows, genome, material.index)
+    negatives = draw_negatives(settings, positives, windows, genome, material.segments, rng)
     table = pd.concat([positives[negatives["chrom"].notna().to_numpy()], negatives.dropna()])
-    table = table.assign(
-        rank=table["chrom"].map({c: r for r, c in enumerate(genome.lengths)}),
-        cell_type=settings.cell_type,
-    ).astype({"start": "int64", "end": "int64"})
-    table = table.sort_values(["rank", "start", "end", "strand"]).reset_index(drop=True)
-    for split in SPLITS:
-        if not (table["split"] == split).any():
-            raise GenebertError(
-                f"task '{name}' has no {split} example",
-                "hold out places that hold TSS (genome.split)",
-                f"benchmarks.tasks.{name}",
-            )
-    table["sequence"] = [_oriented(genome, row) for row in table.itertuples(index=False)]
-    hits = Scanner(motifs).scan(table["sequence"].tolist())
-    finder = ColumnFinder(_column_regions(regions, accessibility, settings.cell_type, name), columns)
-    beside = np.array(
-        [
-            finder.beside(Interval(r.chrom, r.start, r.end), index.at(r.chrom, r.start))
-            for r in table.itertuples(index=False)
-        ]
-    )
-    write_dataset(
-        table,
-        hits_by_example(hits.sequence, hits.motif, len(table)),
-        hits_by_example(hits.sequence, hits.score, len(table)),
-        beside,
-        {
-            "task": name,
-            "classes": CLASSES,
-            "motif_digest": motifs.digest(),
-            "catalogue": catalogue_digest(regions),
-            "settings": settings.model_dump(),
-        },
-        out,
-    )
+    table = table.assign(cell_type=settings.cell_type).astype({"start": "int64", "end": "int64"})
+    counts = assemble(table.drop(columns="gc"), CLASSES, settings, material, out)
     return (
         f"{len(windows)} windows, {len(positives)} without N and within one split, "
         f"{int(negatives['chrom'].isna().sum())} of them without a negative of their GC content "
-        f"and dropped\n{label_counts(table, CLASSES)}"
+        f"and dropped\n{counts}"
     )
 
 
@@ -185,25 +130,3 @@ def draw_negatives(
                     place.end,
                 ]
     return negatives
-
-
-def _oriented(genome: Genome, row) -> str:  # type: ignore[no-untyped-def]
-    sequence = genome.fetch(Interval(row.chrom, row.start, row.end))
-    return sequence if row.strand == "+" else reverse_complement(sequence)
-
-
-def _column_regions(
-    regions: str | Path, accessibility: str | Path, cell_type: str, name: str
-) -> pd.DataFrame:
-    catalogue = pq.read_table(regions).to_pandas()
-    if cell_type == "any":
-        return catalogue
-    open_in = pq.read_table(accessibility).to_pandas()
-    if cell_type not in set(open_in["cell_type"]):
-        raise GenebertError(
-            f"cell_type '{cell_type}' is in no sample",
-            f"use `any` or one of {', '.join(sorted(open_in['cell_type'].unique()))}",
-            f"benchmarks.tasks.{name}",
-        )
-    ids = open_in.loc[open_in["cell_type"] == cell_type, "region_id"]
-    return catalogue[catalogue["region_id"].isin(ids)]
