@@ -1,13 +1,12 @@
 """Every input against the genome and its checksum, before any work starts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from genebert.errors import GenebertError
 from genebert.files import open_text_for_writing, sha256
 from genebert.genome import read_lengths, split_segments
-from genebert.inputs.annotation import is_gtf
-from genebert.inputs.bed import read_blacklist, read_task_intervals
+from genebert.inputs.bed import read_blacklist
 from genebert.inputs.checksums import check_pinned
 from genebert.inputs.locksheet import read_lock
 from genebert.inputs.peaks import need_bedtools, read_peaks
@@ -95,14 +94,13 @@ def preflight(
 def preflight_task(
     fasta: str | Path,
     name: str,
-    source: str,
-    contig_style: str,
-    contigs: str,
+    sources: Mapping[str, str],
+    check: Callable[[dict[str, Path], dict[str, int]], dict[str, int]],
     data: str,
     lock: str | Path,
     out: str | Path,
 ) -> str:
-    """Read the intervals of a task once, in full, and write what was found as a table.
+    """Read every file of a task once, in full, and write what was found as a table.
 
     Parameters
     ----------
@@ -110,10 +108,11 @@ def preflight_task(
         Indexed genome.
     name
         Of the task.
-    source, contig_style
-        BED6 or GTF file and the style its contigs are renamed to.
-    contigs
-        Regular expression of the contigs in use.
+    sources
+        Source of each file by its key in the task's settings.
+    check
+        Reads the files (path by key) against the contigs' lengths in bp; returns the number of records
+        by key.
     data, lock
         Folder of fetched files and the table of their checksums.
     out
@@ -122,16 +121,17 @@ def preflight_task(
     Raises
     ------
     GenebertError
-        If the file does not fit; nothing is written then.
+        If a file does not fit; nothing is written then.
     """
-    lengths = read_lengths(f"{fasta}.fai")
-    found = source_of(source, f"benchmarks.tasks.{name}")
-    path = found.path(data)
-    check_pinned(found, path, read_lock(lock), f"benchmarks.tasks.{name}")
-    records = len(read_task_intervals(path, contig_style, name, lengths, contigs))
-    _write([(name, found, path, records)], out)
-    what = "TSS of protein-coding genes" if is_gtf(path) else "intervals"
-    return f"{records} {what} of task '{name}' fit the genome"
+    where, locked = f"benchmarks.tasks.{name}", read_lock(lock)
+    found = {key: source_of(text, f"{where}.{key}") for key, text in sources.items()}
+    paths = {key: Path(source.path(data)) for key, source in found.items()}
+    for key, source in found.items():
+        check_pinned(source, str(paths[key]), locked, f"{where}.{key}")
+    records = check(paths, read_lengths(f"{fasta}.fai"))
+    _write([(f"{name} {key}", found[key], str(paths[key]), records[key]) for key in found], out)
+    counts = ", ".join(f"{count} of {key}" for key, count in records.items())
+    return f"task '{name}' fits the genome: {counts or 'no files of its own'}"
 
 
 def _check_split(

@@ -1,48 +1,212 @@
 """Metrics of predictions; every figure in a table comes from here."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import pandas as pd
 from sklearn import metrics as sk
 
-Metric = Callable[[np.ndarray, np.ndarray], float]
+from genebert.benchmarks.top_k import top_k
+from genebert.config import TaskType
 
+Value = float | int | None
 
-def _ranked(metric: Metric) -> Metric:
-    """Return the metric of labels and scores; NaN where only one class is present."""
-    return lambda label, score: (
-        float(metric(label, score)) if len(np.unique(label)) == 2 else float("nan")
-    )
-
-
-def _called(metric: Callable[..., float], **options: Any) -> Metric:
-    """Return the metric of labels and classes called at a score of 0.5."""
-    return lambda label, score: float(metric(label, (score >= 0.5).astype(int), **options))
-
-
-# By name, in the order of the table; the first is the one that rows are ranked by. Each takes labels
-# 0/1 and probabilities of class 1.
-METRICS: dict[str, Metric] = {
-    "auroc": _ranked(sk.roc_auc_score),
-    "auprc": _ranked(sk.average_precision_score),
-    "accuracy": _called(sk.accuracy_score),
-    "precision": _called(sk.precision_score, zero_division=0),
-    "recall": _called(sk.recall_score, zero_division=0),
-    "f1": _called(sk.f1_score, zero_division=0),
-    "mcc": _called(sk.matthews_corrcoef),
+# By task type, the metric that rows are ranked by. Area under precision and recall where what is looked
+# for is rare, or is compared with figures published so; MCC where GUE publishes it.
+HEADLINE: dict[TaskType, str] = {
+    "promoter": "auroc",
+    "tfbs": "auroc",
+    "splicing": "auprc",
+    "accessibility": "auprc",
+    "labelled": "mcc",
+    "variants": "auprc",
+    "cohort": "auroc",
 }
-BINARY = tuple(METRICS)
+# Need no more than an order; those after them a probability, for they cut at 0.5 or take the likeliest.
+RANKED = ("auroc", "auprc")
+BINARY = (*RANKED, "accuracy", "precision", "recall", "f1", "mcc")
+# In the order of the table; ``brier`` of two classes, the last four of splicing.
+SITES = ("donor", "acceptor")
+METRICS = (
+    *BINARY,
+    "brier",
+    *(f"auprc_{site}" for site in SITES),
+    *(f"top_k_{site}" for site in SITES),
+)
 
 
-def binary_metrics(label: np.ndarray, score: np.ndarray) -> dict[str, float]:
-    """Return every metric of labels 0/1 and probabilities of class 1.
+def parts_of(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the rows of each part whose figures are given: named as the keys of ``metrics.json``.
 
-    AUROC and AUPRC are NaN where only one class is present.
+    ``validation``, ``test``, ``test/<subset>``, ``across/<cell type>`` and ``positions``, in this order,
+    as far as they have rows.
     """
-    return {name: metric(label, score) for name, metric in METRICS.items()}
+    split = predictions["split"]
+    parts = {"validation": predictions[split == "validation"]}
+    test = parts["test"] = predictions[split == "test"]
+    for subset in sorted(set(test["subset"]) - {""}):
+        parts[f"test/{subset}"] = test[test["subset"] == subset]
+    across = predictions[split == "across"]
+    for cell_type in sorted(set(across["cell_type"])):
+        parts[f"across/{cell_type}"] = across[across["cell_type"] == cell_type]
+    parts["positions"] = predictions[split == "positions"]
+    return {name: rows for name, rows in parts.items() if len(rows)}
 
 
-def mean_over(rows: list[Mapping[str, float]]) -> dict[str, float]:
-    """Return the mean of each metric."""
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+def metrics_by_subset(
+    predictions: pd.DataFrame, task_type: TaskType, classes: Sequence[str]
+) -> dict[str, dict[str, Value]]:
+    """Return every metric of every part of the predictions (:func:`parts_of`).
+
+    Parameters
+    ----------
+    predictions
+        ``label``, ``score`` or ``score_0``, ``score_1``, …, ``is_probability``, ``split``, ``subset``
+        and ``cell_type``.
+    task_type
+        Of the task.
+    classes
+        Names of the labels.
+
+    Returns
+    -------
+    dict
+        By part: ``examples``; ``positives`` (two classes) or ``examples_<class>``; the metrics. None
+        stands for what is undefined: areas where a class has no examples, and what needs probabilities
+        where scores are none.
+    """
+    return {
+        name: _metrics(rows, task_type, classes) for name, rows in parts_of(predictions).items()
+    }
+
+
+def _metrics(rows: pd.DataFrame, task_type: TaskType, classes: Sequence[str]) -> dict[str, Value]:
+    labels, scores = rows["label"].to_numpy(), scores_of(rows)
+    is_probability = bool(rows["is_probability"].iloc[0])
+    assert (rows["is_probability"] == is_probability).all()
+    found: dict[str, Value] = {"examples": len(rows)}
+    if len(classes) == 2:
+        own = binary_metrics(labels, scores, is_probability)
+        found["positives"] = int((labels == 1).sum())
+    else:
+        assert scores.shape[1] == len(classes), "a score for each class"
+        sites = site_labels(task_type, classes)
+        own = multi_class_metrics(labels, scores, sites)
+        found |= {f"examples_{name}": int((labels == i).sum()) for i, name in enumerate(classes)}
+        if task_type == "splicing":
+            for label in sites:
+                own |= _of_site(labels, scores[:, label], label, classes[label])
+    return found | own
+
+
+def scores_of(rows: pd.DataFrame) -> np.ndarray:
+    """Return float64 [n] of two classes (of class 1), or float64 [n, classes] of more."""
+    if "score" in rows:
+        return rows["score"].to_numpy(np.float64)
+    number = sum(name.startswith("score_") for name in rows)
+    return rows[[f"score_{label}" for label in range(number)]].to_numpy(np.float64)
+
+
+def site_labels(task_type: TaskType, classes: Sequence[str]) -> list[int]:
+    """Return the labels over which areas are averaged: all; of splicing, donor and acceptor.
+
+    That a position is *neither* is nothing to look for: its area is near 1 whatever the model.
+    """
+    if task_type == "splicing":
+        return [list(classes).index(site) for site in SITES]
+    return list(range(len(classes)))
+
+
+def chance(metric: str, labels: np.ndarray, sites: Sequence[int] = (1,)) -> float:
+    """Return what scores drawn at random get: of ``auprc``, the fraction that is to be found.
+
+    Parameters
+    ----------
+    metric
+        One of :data:`HEADLINE`.
+    labels
+        int [n].
+    sites
+        The labels over which areas are averaged.
+    """
+    if metric == "auprc":
+        return float(np.mean([(labels == label).mean() for label in sites]))
+    return {"auroc": 0.5, "mcc": 0.0}[metric]
+
+
+def binary_metrics(
+    labels: np.ndarray, scores: np.ndarray, is_probability: bool = True
+) -> dict[str, Value]:
+    """Return every metric of labels 0/1 and the scores of class 1, as scikit-learn defines them.
+
+    Precision, recall, F1 and MCC are 0 where their denominator is.
+
+    Parameters
+    ----------
+    labels
+        int [n].
+    scores
+        float [n]: probabilities, or any numbers that are larger where class 1 is likelier.
+    is_probability
+        Which of them; a probability of 0.5 calls class 1.
+    """
+    found: dict[str, Value] = {
+        "auroc": _area(sk.roc_auc_score, labels == 1, scores),
+        "auprc": _area(sk.average_precision_score, labels == 1, scores),
+    }
+    if not is_probability:
+        return found | dict.fromkeys((*BINARY[2:], "brier"))
+    called = (scores >= 0.5).astype(np.int64)
+    return found | {
+        "accuracy": float(sk.accuracy_score(labels, called)),
+        "precision": float(sk.precision_score(labels, called, zero_division=0)),
+        "recall": float(sk.recall_score(labels, called, zero_division=0)),
+        "f1": float(sk.f1_score(labels, called, zero_division=0)),
+        "mcc": float(sk.matthews_corrcoef(labels, called)),
+        "brier": float(np.mean((scores - labels) ** 2)),
+    }
+
+
+def multi_class_metrics(
+    labels: np.ndarray, scores: np.ndarray, sites: Sequence[int]
+) -> dict[str, Value]:
+    """Return the metrics of more than two classes; those of a class are averaged over classes.
+
+    Parameters
+    ----------
+    labels
+        int [n].
+    scores
+        float [n, classes], probabilities; the likeliest class is called.
+    sites
+        Labels over which the areas, one against the rest, are averaged.
+    """
+    called = scores.argmax(1)
+    macro = {"labels": list(range(scores.shape[1])), "average": "macro", "zero_division": 0}
+    return {
+        "auroc": _mean(_area(sk.roc_auc_score, labels == i, scores[:, i]) for i in sites),
+        "auprc": _mean(_area(sk.average_precision_score, labels == i, scores[:, i]) for i in sites),
+        "accuracy": float(sk.accuracy_score(labels, called)),
+        "precision": float(sk.precision_score(labels, called, **macro)),
+        "recall": float(sk.recall_score(labels, called, **macro)),
+        "f1": float(sk.f1_score(labels, called, **macro)),
+        "mcc": float(sk.matthews_corrcoef(labels, called)),
+    }
+
+
+def _of_site(labels: np.ndarray, scores: np.ndarray, label: int, name: str) -> dict[str, Value]:
+    present = bool((labels == label).any())
+    return {
+        f"auprc_{name}": _area(sk.average_precision_score, labels == label, scores),
+        f"top_k_{name}": float(top_k(labels, scores, label)) if present else None,
+    }
+
+
+def _area(metric: Callable[..., float], is_class: np.ndarray, scores: np.ndarray) -> float | None:
+    """Return an area; None where all or none are of the class."""
+    return None if is_class.all() or not is_class.any() else float(metric(is_class, scores))
+
+
+def _mean(values) -> float | None:  # type: ignore[no-untyped-def]
+    values = list(values)
+    return None if None in values else float(np.mean(values))

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from genebert import __version__
-from genebert.cli import corpus, inputs, models
+from genebert.cli import benchmarks, corpus, inputs, models
 from genebert.cli.options import Stage
 from genebert.errors import GenebertError
 
-STAGES = inputs.STAGES | corpus.STAGES | models.STAGES
+STAGES = inputs.STAGES | corpus.STAGES | models.STAGES | benchmarks.STAGES
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -10,10 +10,12 @@ from genebert.cli.options import (
     CONTIGS,
     GENOME,
     HELD_OUT,
+    LOCK,
     OUT,
     SAMPLES,
     WIDTH,
     Stages,
+    named,
     needed,
     optional,
     section,
@@ -65,7 +67,7 @@ def _checksums(options: argparse.Namespace) -> str:
     from genebert.inputs.checksums import write_checksums
 
     return write_checksums(
-        dict(_named(text) for text in options.files),
+        named(options.files, "--files"),
         options.samples,
         options.data,
         options.lock,
@@ -87,7 +89,7 @@ def _preflight(options: argparse.Namespace) -> str:
     return preflight(
         fasta=options.genome,
         genome_name=options.genome_name,
-        files=dict(_named(text) for text in options.files),
+        files=named(options.files, "--files"),
         samples=options.samples,
         contigs=options.contigs,
         data=options.data,
@@ -95,28 +97,6 @@ def _preflight(options: argparse.Namespace) -> str:
         validation=options.validation,
         test=options.test,
         width=options.width,
-        out=options.out,
-    )
-
-
-def _named(text: str) -> tuple[str, str]:
-    name, equals, source = text.partition("=")
-    if not equals:
-        raise GenebertError(f"--files '{text}' names no input", "write genome=…, motifs=…, blacklist=…")
-    return name, source
-
-
-def _preflight_task(options: argparse.Namespace) -> str:
-    from genebert.preflight import preflight_task
-
-    return preflight_task(
-        fasta=options.genome,
-        name=options.name,
-        source=options.source,
-        contig_style=options.contig_style,
-        contigs=options.contigs,
-        data=options.data,
-        lock=options.lock,
         out=options.out,
     )
 
@@ -154,8 +134,6 @@ def _regions(options: argparse.Namespace) -> str:
 _FILES = {
     "--files": needed("NAME=SOURCE: genome, motifs, …, as the configuration names them", nargs="+")
 }
-_LOCK = {"--lock": optional("checksums of unpinned downloads", "config/downloads.lock.tsv")}
-_DATA = {"--data": SAMPLES["--data"]}
 
 STAGES: Stages = {
     "config": (
@@ -198,7 +176,7 @@ STAGES: Stages = {
         {
             **_FILES,
             **SAMPLES,
-            **_LOCK,
+            **LOCK,
             **OUT,
         },
     ),
@@ -215,24 +193,10 @@ STAGES: Stages = {
             "--genome-name": needed("assembly name"),
             **_FILES,
             **SAMPLES,
-            **_LOCK,
+            **LOCK,
             **CONTIGS,
             **HELD_OUT,
             **WIDTH,
-            **OUT,
-        },
-    ),
-    "preflight-task": (
-        _preflight_task,
-        "check the intervals of a task against the genome",
-        {
-            **GENOME,
-            "--name": needed("name of the task"),
-            "--source": needed("BED6 or GTF of the task, as the configuration names it"),
-            "--contig-style": needed("as_is, ucsc or ensembl", choices=["as_is", "ucsc", "ensembl"]),
-            **_DATA,
-            **_LOCK,
-            **CONTIGS,
             **OUT,
         },
     ),

@@ -1,4 +1,4 @@
-"""Sub-commands from pre-training to the report."""
+"""Sub-commands of pre-training."""
 
 # ruff: noqa: PLC0415
 import argparse
@@ -8,23 +8,16 @@ from pathlib import Path
 
 from genebert import config
 from genebert.cli.options import (
-    ACCESSIBILITY,
-    BLOCK,
     COMPUTE,
-    CONTIGS,
     CORPUS,
-    GENOME,
-    HELD_OUT,
-    MOTIFS,
+    HELD_OUT_CELL_TYPES,
     OUT,
-    REGIONS,
     SEED,
     SETTINGS,
     Stages,
     needed,
     optional,
     section,
-    segments,
 )
 from genebert.errors import GenebertError
 
@@ -32,7 +25,7 @@ from genebert.errors import GenebertError
 def _npmi(options: argparse.Namespace) -> str:
     from genebert.pretrain.npmi_table import write_npmi
 
-    return write_npmi(options.corpus, options.k, options.out)
+    return write_npmi(options.corpus, options.k, options.out, options.held_out_cell_types)
 
 
 def _pretrain(options: argparse.Namespace) -> str:
@@ -68,12 +61,13 @@ def _pretrain_variant(options: argparse.Namespace, worker: bool) -> str:
         compute=compute,
         variant_name=options.variant,
         seed=options.seed,
-        device=_device(compute),
+        device=device_of(compute),
+        held_out=options.held_out_cell_types,
         outputs=Outputs(options.out, options.history, options.checkpoints),
     )
 
 
-def _device(compute: config.Compute) -> str:
+def device_of(compute: config.Compute) -> str:
     from genebert.devices import pick_device
 
     return pick_device(compute.require_gpu) if compute.gpus else "cpu"
@@ -87,68 +81,11 @@ def _variant(settings: config.Pretrain, name: str) -> config.Variant:
     return settings.variants[name]
 
 
-def _promoter(options: argparse.Namespace) -> str:
-    from genebert.benchmarks.tasks.promoter import build
-    from genebert.motifs.table import read_motif_table
-
-    return build(
-        settings=section(config.PromoterTask, options.settings),
-        name=options.name,
-        tss=options.tss,
-        contigs=options.contigs,
-        fasta=options.genome,
-        segments=segments(options),
-        regions=options.regions,
-        accessibility=options.accessibility,
-        motifs=read_motif_table(options.motifs),
-        columns=options.columns,
-        out=options.out,
-    )
-
-
-def _benchmark(options: argparse.Namespace) -> str:
-    from genebert.benchmarks.run import run
-
-    return run(
-        dataset_path=options.dataset,
-        corpus_folder=options.corpus,
-        model_name=options.model,
-        weights=options.weights,
-        settings=section(config.Finetune, options.settings),
-        task=options.task,
-        seed=options.seed,
-        device=_device(section(config.Compute, options.compute, "--compute"))
-        if options.weights
-        else "cpu",
-        out=options.out,
-    )
-
-
-def _summary(options: argparse.Namespace) -> str:
-    from genebert.report.tables import write_summary
-
-    return write_summary(options.runs, options.block_bp, options.out)
-
-
-def _report(options: argparse.Namespace) -> str:
-    from genebert.report.page import write_report
-
-    return write_report(
-        Path(options.results),
-        runs=options.runs,
-        histories=options.histories,
-        tasks=options.tasks,
-        title=options.title,
-        block_bp=options.block_bp,
-        out=options.out,
-    )
-
-
 STAGES: Stages = {
     "npmi": (
         _npmi,
         "count the k-mers of the training regions: what strategies of masking rank tokens by",
-        {**CORPUS, "--k": needed("k-mer length in bp", type=int), **OUT},
+        {**CORPUS, "--k": needed("k-mer length in bp", type=int), **HELD_OUT_CELL_TYPES, **OUT},
     ),
     "pretrain": (
         _pretrain,
@@ -163,64 +100,11 @@ STAGES: Stages = {
             **SETTINGS,
             **COMPUTE,
             "--variant": needed("key of pretrain.variants"),
+            **HELD_OUT_CELL_TYPES,
             **SEED,
             "--out": needed("folder of the model", type=Path),
             "--history": needed("TSV of losses and figures to write", type=Path),
             "--checkpoints": needed("folder of checkpoints while training is under way", type=Path),
-        },
-    ),
-    "task-promoter": (
-        _promoter,
-        "build the dataset of a promoter task",
-        {
-            "--name": needed("name of the task"),
-            **SETTINGS,
-            "--tss": needed("BED6 or GTF of TSS"),
-            **GENOME,
-            **CONTIGS,
-            **HELD_OUT,
-            **REGIONS,
-            **ACCESSIBILITY,
-            **MOTIFS,
-            "--columns": needed("regions in a view", type=int),
-            **OUT,
-        },
-    ),
-    "benchmark": (
-        _benchmark,
-        "run one model on one task with one seed",
-        {
-            "--task": needed("name of the task"),
-            "--dataset": needed("dataset.parquet"),
-            **CORPUS,
-            "--model": needed("variant.inputs or a baseline"),
-            "--weights": {"default": None, "help": "folder of the pre-trained model"},
-            **SETTINGS,
-            **COMPUTE,
-            **SEED,
-            "--out": needed("folder to write predictions.parquet and metrics.json to"),
-        },
-    ),
-    "summary": (
-        _summary,
-        "gather all runs in one table",
-        {
-            "--runs": needed("folders of runs", nargs="+"),
-            **BLOCK,
-            "--out": needed("summary.tsv to write; summary.md goes beside it"),
-        },
-    ),
-    "report": (
-        _report,
-        "make one HTML page of a results folder, to be read offline",
-        {
-            "--results": needed("results folder"),
-            "--runs": {"nargs": "*", "default": [], "help": "folders of runs"},
-            "--tasks": {"nargs": "*", "default": [], "help": "names of the tasks"},
-            "--histories": {"nargs": "*", "default": [], "help": "history.tsv of pre-trainings"},
-            "--title": needed("name of the dataset"),
-            **BLOCK,
-            **OUT,
         },
     ),
 }

@@ -3,7 +3,7 @@
 import argparse
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from genebert import config
@@ -35,6 +35,15 @@ def section(model: type[S], text: str, flag: str = "--settings") -> S:
     return config.parse_section(model, raw, flag)
 
 
+def named(texts: Sequence[str], flag: str) -> dict[str, str]:
+    """Read ``name=value`` texts, the values of an option."""
+    pairs = [text.partition("=") for text in texts]
+    for text, (_, equals, _) in zip(texts, pairs, strict=True):
+        if not equals:
+            raise GenebertError(f"{flag} '{text}' names nothing", "write name=value")
+    return {name: value for name, _, value in pairs}
+
+
 def segments(options: argparse.Namespace) -> Any:
     """Return the stretches of the genome with their splits."""
     from genebert.genome import read_lengths, split_segments  # noqa: PLC0415
@@ -57,6 +66,8 @@ SAMPLES: Options = {
     "--samples": needed("sheet of samples"),
     "--data": optional("folder of fetched files", "data"),
 }
+DATA: Options = {"--data": SAMPLES["--data"]}
+LOCK: Options = {"--lock": optional("checksums of unpinned downloads", "config/downloads.lock.tsv")}
 CONTIGS: Options = {
     "--contigs": optional("regular expression of the contigs in use", ".+", type=_pattern)
 }
@@ -77,3 +88,6 @@ SEED: Options = {"--seed": needed("seed", type=int)}
 BLOCK: Options = {"--block-bp": needed("bp of a bootstrap block", type=int)}
 SETTINGS: Options = {"--settings": needed("section of the configuration as JSON")}
 COMPUTE: Options = {"--compute": optional("section `compute` of the configuration as JSON", "{}")}
+HELD_OUT_CELL_TYPES: Options = {
+    "--held-out-cell-types": optional("cell types that are never seen", (), nargs="*")
+}

@@ -121,10 +121,14 @@ class Config(Section):
             for seed in (self.seeds[:1] if model.name in DETERMINISTIC else self.seeds)
         ]
 
+    def untrained(self) -> str | None:
+        """Return the variant without pre-training, if there is one."""
+        return next((name for name, v in self.pretrain.variants.items() if not v.trained), None)
+
     def variant_of(self, model: ModelName) -> str | None:
         """Return the variant whose weights a model starts from, if any."""
         if model.name == "untrained_probe":
-            return next((n for n, v in self.pretrain.variants.items() if not v.trained), None)
+            return self.untrained()
         return model.variant
 
     def _check_task(self, name: str, task: Task) -> None:

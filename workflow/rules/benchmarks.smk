@@ -1,52 +1,80 @@
 # Tasks, and one run for each task, model and seed: the path of a result is the query for it.
 
 RUN = f"{R}/benchmarks/{{task}}/{{model}}/seed{{seed}}"
-RUNS = expand(
-    RUN,
-    task=CONFIG.benchmarks.tasks,
-    model=CONFIG.benchmarks.models,
-    seed=CONFIG.seeds,
-)
+RUNS = [
+    f"{R}/benchmarks/{task}/{model}/seed{seed}" for task, model, seed in CONFIG.runs()
+]
+# What some tasks keep beside their examples.
+COMPANIONS = {"splicing": "genes.parquet", "cohort": "individuals.parquet"}
 
 
-rule task_promoter:
-    input:
-        fasta=GENOME,
-        fai=f"{GENOME}.fai",
-        preflight=f"{R}/reference/preflight.{{task}}.tsv",
-        tss=task_source,
-        regions=f"{R}/regions/regions.parquet",
-        accessibility=f"{R}/regions/accessibility.parquet",
-        motifs=f"{R}/motifs/motifs.parquet",
-    output:
-        f"{R}/benchmarks/{{task}}/dataset.parquet",
-    log:
-        f"{R}/logs/tasks/{{task}}.log",
-    benchmark:
-        f"{R}/logs/timings/task.{{task}}.tsv"
-    conda:
-        "../../envs/genebert.yaml"
-    params:
-        settings=task_settings,
-        held_out=HELD_OUT,
-        contigs=contigs,
-        columns=CONFIG.model.columns,
-        version=STAGES["promoter"],
-    message:
-        "Building the examples of task {wildcards.task}"
-    shell:
-        "python -m genebert task-promoter --name {wildcards.task} --settings {params.settings:q}"
-        " --tss {input.tss:q} --genome {input.fasta:q} --contigs {params.contigs:q} {params.held_out} --regions {input.regions:q}"
-        " --accessibility {input.accessibility:q} --motifs {input.motifs:q}"
-        " --columns {params.columns} --out {output:q} 2> {log:q}"
+def companion(task):
+    """Return the file that a task keeps beside its examples as a list, empty where there is none."""
+    name = COMPANIONS.get(CONFIG.benchmarks.tasks[task].type)
+    return [] if name is None else [f"{R}/benchmarks/{task}/{name}"]
+
+
+# One rule a type of task, and none for a type that the configuration does not name.
+for kind, names in TASKS.items():
+
+    rule:
+        name:
+            f"task_{kind}"
+        input:
+            fasta=GENOME,
+            fai=f"{GENOME}.fai",
+            preflight=f"{R}/reference/preflight.{{task}}.tsv",
+            files=task_files,
+            regions=f"{R}/regions/regions.parquet",
+            accessibility=f"{R}/regions/accessibility.parquet",
+            motifs=f"{R}/motifs/motifs.parquet",
+        output:
+            dataset=f"{R}/benchmarks/{{task}}/dataset.parquet",
+            companion=(
+                [f"{R}/benchmarks/{{task}}/{COMPANIONS[kind]}"]
+                if kind in COMPANIONS
+                else []
+            ),
+        log:
+            f"{R}/logs/tasks/{{task}}.log",
+        benchmark:
+            f"{R}/logs/timings/task.{{task}}.tsv"
+        wildcard_constraints:
+            task="|".join(map(re.escape, names)),
+        conda:
+            "../../envs/genebert.yaml"
+        params:
+            kind=kind,
+            settings=task_settings,
+            files=task_paths,
+            held_out=HELD_OUT,
+            contigs=contigs,
+            columns=CONFIG.model.columns,
+            cell_types=cell_types_of_task,
+            block_bp=CONFIG.benchmarks.block_bp,
+            companion=lambda wildcards, output: option(
+                "--companion", str(output.companion) or None
+            ),
+            version=STAGES[kind],
+        message:
+            "Building the examples of task {wildcards.task}"
+        shell:
+            "python -m genebert task --type {params.kind} --name {wildcards.task}"
+            " --settings {params.settings:q} --files {params.files} --genome {input.fasta:q}"
+            " --contigs {params.contigs:q} {params.held_out} --regions {input.regions:q}"
+            " --accessibility {input.accessibility:q} --motifs {input.motifs:q}"
+            " --columns {params.columns} --cell-types {params.cell_types:q}"
+            " --block-bp {params.block_bp} {params.companion} --out {output.dataset:q} 2> {log:q}"
 
 
 rule benchmark:
     input:
         dataset=f"{R}/benchmarks/{{task}}/dataset.parquet",
+        companion=lambda wildcards: companion(wildcards.task),
         parts=expand(f"{R}/corpus/part-{{chunk}}.parquet", chunk=CHUNKS),
         manifest=f"{R}/corpus/manifest.json",
         weights=weights_of,
+        encoder=encoder_of,
     output:
         predictions=f"{RUN}/predictions.parquet",
         metrics=f"{RUN}/metrics.json",
@@ -61,11 +89,15 @@ rule benchmark:
         gpu=gpus_of_model,
         compute=compute,
     params:
+        model=model_text,
         settings=finetune_settings,
         weights=lambda wildcards, input: (
             option("--weights", str(Path(input.weights).parent))
             if input.weights
             else ""
+        ),
+        companion=lambda wildcards, input: option(
+            "--companion", str(input.companion) or None
         ),
         corpus=lambda wildcards, input: Path(input.manifest).parent,
         out=lambda wildcards, output: Path(output.metrics).parent,
@@ -74,9 +106,36 @@ rule benchmark:
         "Running {wildcards.model} on {wildcards.task}, seed {wildcards.seed}"
     shell:
         "python -m genebert benchmark --task {wildcards.task} --dataset {input.dataset:q}"
-        " --corpus {params.corpus:q} --model {wildcards.model} {params.weights}"
+        " {params.companion} --corpus {params.corpus:q} --model {params.model:q} {params.weights}"
         " --settings {params.settings:q} --compute {resources.compute:q} --seed {wildcards.seed}"
         " --out {params.out:q} 2> {log:q}"
+
+
+rule leakage:
+    input:
+        dataset=f"{R}/benchmarks/{{task}}/dataset.parquet",
+        parts=expand(f"{R}/corpus/part-{{chunk}}.parquet", chunk=CHUNKS),
+        manifest=f"{R}/corpus/manifest.json",
+    output:
+        report(
+            f"{R}/benchmarks/{{task}}/leakage.tsv",
+            category="Leakage",
+            caption="../report/leakage.rst",
+        ),
+    log:
+        f"{R}/logs/leakage/{{task}}.log",
+    benchmark:
+        f"{R}/logs/timings/leakage.{{task}}.tsv"
+    conda:
+        "../../envs/genebert.yaml"
+    params:
+        corpus=lambda wildcards, input: Path(input.manifest).parent,
+        version=STAGES["leakage"],
+    message:
+        "Looking for leaks in task {wildcards.task}"
+    shell:
+        "python -m genebert leakage --dataset {input.dataset:q} --corpus {params.corpus:q}"
+        " --out {output:q} 2> {log:q}"
 
 
 rule summary:
@@ -99,9 +158,10 @@ rule summary:
     params:
         runs=RUNS,
         block_bp=CONFIG.benchmarks.block_bp,
+        untrained=option("--untrained", CONFIG.untrained()),
         version=STAGES["summary"],
     message:
         "Gathering all runs in one table"
     shell:
         "python -m genebert summary --runs {params.runs:q} --block-bp {params.block_bp}"
-        " --out {output.tsv:q} 2> {log:q}"
+        " {params.untrained} --out {output.tsv:q} 2> {log:q}"

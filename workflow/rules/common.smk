@@ -62,12 +62,31 @@ FETCHED = {
     if source.url
 }
 GENOME = f"{R}/reference/genome.fa"
+# Names of the tasks by type.
+TASKS = {
+    kind: [name for name, task in CONFIG.benchmarks.tasks.items() if task.type == kind]
+    for kind in sorted({task.type for task in CONFIG.benchmarks.tasks.values()})
+}
+# Models by the name of their folder: as the configuration writes them.
+MODELS = {
+    configuration.parse_model(text).name: text
+    for texts in (
+        CONFIG.benchmarks.models,
+        *(task.models or [] for task in CONFIG.benchmarks.tasks.values()),
+    )
+    for text in texts
+}
 CHUNKS = [f"{chunk:04d}" for chunk in range(CONFIG.motifs.chunks)]
 # How files are fetched affects no result: not a parameter, so that a change reruns nothing.
 os.environ.update(GENEBERT_DOWNLOADS=CONFIG.downloads.model_dump_json())
 # Where the sheet lies affects none either: rules take it as a resource, and the rows that count as
 # parameters.
 SHEET = shlex.join(["--samples", CONFIG.samples, "--data", DATA])
+HELD_OUT_CELL_TYPES = (
+    shlex.join(["--held-out-cell-types", *CONFIG.cell_types.all()])
+    if CONFIG.cell_types.all()
+    else ""
+)
 HELD_OUT = shlex.join(
     [
         "--validation",
@@ -83,8 +102,8 @@ wildcard_constraints:
     sample="[A-Za-z0-9_.-]+",
     chunk=r"\d{4}",
     variant="[A-Za-z0-9_]+",
-    task="[A-Za-z0-9_]+",
-    model="[A-Za-z0-9_.]+",
+    task="[A-Za-z0-9_.-]+",
+    model="[A-Za-z0-9_.-]+",
     seed=r"\d+",
 
 
@@ -93,15 +112,50 @@ def as_json(section, **more):
     return json.dumps({**section.model_dump(), **more}, sort_keys=True)
 
 
-def task_source(wildcards):
-    """Return where the intervals of a task lie."""
-    return PATHS[f"benchmarks.tasks.{wildcards.task}.tss"]
+def task_keys(wildcards):
+    """Return the sources of a task's files by key, as the configuration names them."""
+    return CONFIG.benchmarks.tasks[wildcards.task].sources()
+
+
+def task_files(wildcards):
+    """Return where the files of a task lie."""
+    return [
+        PATHS[f"benchmarks.tasks.{wildcards.task}.{key}"]
+        for key in task_keys(wildcards)
+    ]
+
+
+def task_paths(wildcards, input):
+    """Return ``key=path`` of a task's files as the values of an option."""
+    return shlex.join(
+        f"{key}={path}"
+        for key, path in zip(task_keys(wildcards), input.files, strict=True)
+    )
 
 
 def task_settings(wildcards):
-    """Return the settings of a task."""
+    """Return the settings of a task, without pins and without the models that answer it."""
     task = CONFIG.benchmarks.tasks[wildcards.task]
-    return as_json(task, tss=unpinned(task.tss))
+    sources = set(task.sources().values())
+
+    def plain(value):
+        if isinstance(value, dict):
+            return {key: plain(inner) for key, inner in value.items()}
+        return unpinned(value) if value in sources else value
+
+    return json.dumps(
+        {
+            key: plain(value)
+            for key, value in task.model_dump(exclude={"models"}).items()
+        },
+        sort_keys=True,
+    )
+
+
+def cell_types_of_task(wildcards):
+    """Return the held-out cell types where the task is about them."""
+    about_them = CONFIG.benchmarks.tasks[wildcards.task].type == "accessibility"
+    return as_json(CONFIG.cell_types) if about_them else "{}"
 
 
 def peaks_settings(wildcards):
@@ -186,13 +240,29 @@ def gpus_of_variant(wildcards):
     return CONFIG.compute.gpus if trained else min(1, CONFIG.compute.gpus)
 
 
+def model_text(wildcards):
+    """Return a model as the configuration writes it."""
+    return MODELS.get(wildcards.model, wildcards.model)
+
+
+def named_model(wildcards):
+    """Return what the name of a model says."""
+    return or_explain(parse_model, model_text(wildcards))
+
+
+def parse_model(text):
+    """Read the name of a model, which may be asked for by a path."""
+    try:
+        return configuration.parse_model(text)
+    except ValueError as error:
+        what, _, fix = str(error).partition("; ")
+        raise GenebertError(f"no such model: {what}", fix) from None
+
+
 def gpus_of_model(wildcards):
-    """Return how many GPUs a benchmark run takes: baselines take none."""
-    return (
-        0
-        if wildcards.model in configuration.Config.BASELINES
-        else min(1, CONFIG.compute.gpus)
-    )
+    """Return how many GPUs a benchmark run takes: what is no network takes none."""
+    no_network = wildcards.model in configuration.DETERMINISTIC
+    return 0 if no_network else min(1, CONFIG.compute.gpus)
 
 
 def motifs_of_variant(wildcards):
@@ -218,17 +288,29 @@ def initial_weights(wildcards):
 
 
 def finetune_settings(wildcards):
-    """Return the settings of fine-tuning, none for a baseline."""
-    is_baseline = wildcards.model in configuration.Config.BASELINES
-    return "{}" if is_baseline else as_json(CONFIG.benchmarks.finetune)
+    """Return the settings of fine-tuning, as far as they matter to a model."""
+    if wildcards.model in configuration.DETERMINISTIC:
+        return "{}"
+    settings = CONFIG.benchmarks.finetune
+    if named_model(wildcards).readout in (None, "fine_tuned"):
+        return as_json(settings)
+    return settings.model_dump_json(include={"batch_size", "threads"})
 
 
 def weights_of(wildcards):
-    """Return the pre-trained weights that a model starts from, none for a baseline."""
-    if wildcards.model in configuration.Config.BASELINES:
+    """Return the pre-trained weights that a model starts from, none for most baselines."""
+    variant = CONFIG.variant_of(named_model(wildcards))
+    if variant is None:
         return []
-    variant = wildcards.model.rpartition(".")[0]
     return f"{R}/pretrain/{variant}/seed{wildcards.seed}/model/model.safetensors"
+
+
+def encoder_of(wildcards):
+    """Return the files of a Hugging Face encoder that lies in a folder."""
+    folder = Path(named_model(wildcards).source or "")
+    if not (folder / "config.json").exists():
+        return []
+    return sorted(str(path) for path in folder.iterdir() if path.is_file())
 
 
 stop_if_missing()

@@ -16,11 +16,13 @@ rule npmi:
     params:
         corpus=lambda wildcards, input: Path(input.manifest).parent,
         k=CONFIG.model.sequence.k,
+        held_out=lambda wildcards: HELD_OUT_CELL_TYPES,
         version=STAGES["npmi"],
     message:
         "Counting k-mers of the training regions"
     shell:
-        "python -m genebert npmi --corpus {params.corpus:q} --k {params.k} --out {output:q} 2> {log:q}"
+        "python -m genebert npmi --corpus {params.corpus:q} --k {params.k} {params.held_out}"
+        " --out {output:q} 2> {log:q}"
 
 
 rule pretrain:
@@ -48,6 +50,7 @@ rule pretrain:
     params:
         model=as_json(CONFIG.model),
         settings=pretrain_settings,
+        held_out=lambda wildcards: HELD_OUT_CELL_TYPES,
         corpus=lambda wildcards, input: Path(input.manifest).parent,
         tables=lambda wildcards, input: (
             f"{option('--motifs', str(input.motifs) or None)}"
@@ -64,5 +67,5 @@ rule pretrain:
         # exec: the shell would end on SIGTERM to all, and Snakemake not wait until the training has saved.
         "exec python -m genebert pretrain --corpus {params.corpus:q} {params.tables}"
         " --model {params.model:q} --settings {params.settings:q} --compute {resources.compute:q}"
-        " --variant {wildcards.variant} --seed {wildcards.seed} --checkpoints {params.checkpoints:q}"
+        " --variant {wildcards.variant} --seed {wildcards.seed} {params.held_out} --checkpoints {params.checkpoints:q}"
         " --out {params.out:q} --history {output.history:q} 2> {log:q}"

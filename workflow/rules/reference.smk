@@ -151,7 +151,7 @@ rule preflight_task:
     input:
         fasta=GENOME,
         fai=f"{GENOME}.fai",
-        intervals=task_source,
+        files=task_files,
     output:
         f"{R}/reference/preflight.{{task}}.tsv",
     log:
@@ -160,18 +160,20 @@ rule preflight_task:
     conda:
         "../../envs/genebert.yaml"
     resources:
-        source=lambda wildcards: shlex.join(
-            ["--source", CONFIG.benchmarks.tasks[wildcards.task].tss, "--data", DATA]
+        # With their pins, which are verified here as well.
+        sources=lambda wildcards: shlex.join(
+            f"{key}={text}" for key, text in task_keys(wildcards).items()
         ),
+        data=lambda wildcards: option("--data", DATA),
         lock=lambda wildcards: option("--lock", CONFIG.downloads.lock),
     params:
-        style=lambda wildcards: CONFIG.benchmarks.tasks[wildcards.task].contig_style,
-        source=lambda wildcards: unpinned(CONFIG.benchmarks.tasks[wildcards.task].tss),
+        kind=lambda wildcards: CONFIG.benchmarks.tasks[wildcards.task].type,
+        settings=task_settings,
         contigs=contigs,
         version=STAGES["reference"],
     message:
-        "Checking the intervals of task {wildcards.task} against the genome"
+        "Checking the files of task {wildcards.task} against the genome"
     shell:
-        "python -m genebert preflight-task --genome {input.fasta:q} --name {wildcards.task}"
-        " {resources.source} {resources.lock} --contig-style {params.style}"
-        " --contigs {params.contigs:q} --out {output:q} 2> {log:q}"
+        "python -m genebert preflight-task --type {params.kind} --name {wildcards.task}"
+        " --settings {params.settings:q} --genome {input.fasta:q} --sources {resources.sources}"
+        " {resources.data} {resources.lock} --contigs {params.contigs:q} --out {output:q} 2> {log:q}"

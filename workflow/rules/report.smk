@@ -5,6 +5,9 @@ rule report:
     input:
         summary=f"{R}/benchmarks/summary.tsv" if RUNS else [],
         predictions=[f"{run}/predictions.parquet" for run in RUNS],
+        leakage=expand(
+            f"{R}/benchmarks/{{task}}/leakage.tsv", task=CONFIG.benchmarks.tasks
+        ),
         parts=expand(f"{R}/corpus/part-{{chunk}}.parquet", chunk=CHUNKS),
         checked=expand(
             f"{R}/reference/preflight.{{task}}.tsv", task=CONFIG.benchmarks.tasks

@@ -14,6 +14,7 @@ from recipes.tables import CHROM, CHROM_LENGTH, Row, rows_of, text_of
 
 COMMON_FROM = 0.05  # minor-allele frequency among the people of the cohort
 COMPONENTS = 3
+UNLINKED_BELOW = 0.1  # r2 among the variants that make the principal components
 LEAST_SNVS = 2  # in a causal region
 HERITABILITY = 0.5  # share of the liability's variance that the causal variants make
 SEED = 20
@@ -109,9 +110,22 @@ def standardised_dosages(snvs: list[Site]) -> np.ndarray:
     return centred / centred.std(axis=1, keepdims=True)
 
 
+def unlinked(dosages: np.ndarray) -> np.ndarray:
+    """The rows, taken in order, that are unlinked to every row taken before.
+
+    Otherwise the first components of so short a stretch are its longest haplotype block, not people.
+    """
+    taken: list[int] = []
+    for index, row in enumerate(dosages):
+        squared = (dosages[taken] @ row / len(row)) ** 2
+        if (squared < UNLINKED_BELOW).all():
+            taken.append(index)
+    return dosages[taken]
+
+
 def principal_components(dosages: np.ndarray) -> np.ndarray:
     """(people, COMPONENTS) scores of variance 1; the largest of each component is positive."""
-    _, _, right = np.linalg.svd(dosages, full_matrices=False)
+    _, _, right = np.linalg.svd(unlinked(dosages), full_matrices=False)
     scores = right[:COMPONENTS].T * math.sqrt(dosages.shape[1])
     largest = scores[np.abs(scores).argmax(axis=0), np.arange(COMPONENTS)]
     return scores * np.sign(largest)

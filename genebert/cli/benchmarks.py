@@ -1,0 +1,208 @@
+"""Sub-commands of the tasks, the runs, and what is reported of them."""
+
+# ruff: noqa: PLC0415
+import argparse
+import importlib
+from pathlib import Path
+from typing import Any
+
+from genebert import config
+from genebert.cli.models import device_of
+from genebert.cli.options import (
+    ACCESSIBILITY,
+    BLOCK,
+    COMPUTE,
+    CONTIGS,
+    CORPUS,
+    DATA,
+    GENOME,
+    HELD_OUT,
+    LOCK,
+    MOTIFS,
+    OUT,
+    REGIONS,
+    SEED,
+    SETTINGS,
+    Stages,
+    named,
+    needed,
+    optional,
+    section,
+    segments,
+)
+
+
+def _preflight_task(options: argparse.Namespace) -> str:
+    from genebert.preflight import preflight_task
+
+    settings = section(config.TASKS[options.type], options.settings)
+    return preflight_task(
+        fasta=options.genome,
+        name=options.name,
+        sources=named(options.sources, "--sources"),
+        check=lambda files, lengths: _task(options.type).check(
+            settings, options.name, files, lengths, options.contigs
+        ),
+        data=options.data,
+        lock=options.lock,
+        out=options.out,
+    )
+
+
+def _build(options: argparse.Namespace) -> str:
+    from genebert.benchmarks.tasks.material import Material
+    from genebert.motifs.table import read_motif_table
+
+    held_out = section(config.HeldOutCellTypes, options.cell_types, "--cell-types")
+    material = Material(
+        name=options.name,
+        fasta=Path(options.genome),
+        contigs=options.contigs,
+        segments=segments(options),
+        regions=Path(options.regions),
+        accessibility=Path(options.accessibility),
+        motifs=read_motif_table(options.motifs),
+        columns=options.columns,
+        cell_types={"validation": held_out.validation, "test": held_out.test},
+        block_bp=options.block_bp,
+    )
+    files = {key: Path(path) for key, path in named(options.files, "--files").items()}
+    more = {} if options.companion is None else {"companion": options.companion}
+    settings = section(config.TASKS[options.type], options.settings)
+    return _task(options.type).build(settings, files, material, options.out, **more)
+
+
+def _task(kind: str) -> Any:
+    return importlib.import_module(f"genebert.benchmarks.tasks.{kind}")
+
+
+def _benchmark(options: argparse.Namespace) -> str:
+    from genebert.benchmarks.run import run
+
+    return run(
+        dataset_path=options.dataset,
+        companion=options.companion,
+        corpus_folder=options.corpus,
+        model_name=options.model,
+        weights=options.weights,
+        settings=section(config.Finetune, options.settings),
+        task=options.task,
+        seed=options.seed,
+        device="cpu"
+        if options.model in config.DETERMINISTIC
+        else device_of(section(config.Compute, options.compute, "--compute")),
+        out=options.out,
+    )
+
+
+def _leakage(options: argparse.Namespace) -> str:
+    from genebert.benchmarks.leakage import write_leakage
+
+    return write_leakage(options.dataset, options.corpus, options.out)
+
+
+def _summary(options: argparse.Namespace) -> str:
+    from genebert.report.tables import write_summary
+
+    return write_summary(options.runs, options.block_bp, options.out, options.untrained)
+
+
+def _report(options: argparse.Namespace) -> str:
+    from genebert.report.page import write_report
+
+    return write_report(
+        Path(options.results),
+        runs=options.runs,
+        histories=options.histories,
+        tasks=options.tasks,
+        title=options.title,
+        block_bp=options.block_bp,
+        out=options.out,
+    )
+
+
+_TASK = {
+    "--type": needed("type of the task", choices=sorted(config.TASKS)),
+    "--name": needed("name of the task"),
+    **SETTINGS,
+}
+_COMPANION = {"--companion": optional("what the task keeps beside its examples", type=Path)}
+
+STAGES: Stages = {
+    "preflight-task": (
+        _preflight_task,
+        "check the files of a task against the genome",
+        {
+            **_TASK,
+            **GENOME,
+            "--sources": needed("key=source of each file, as the configuration names it", nargs="*"),
+            **DATA,
+            **LOCK,
+            **CONTIGS,
+            **OUT,
+        },
+    ),
+    "task": (
+        _build,
+        "build the dataset of a task",
+        {
+            **_TASK,
+            "--files": needed("key=path of each file", nargs="*"),
+            **GENOME,
+            **CONTIGS,
+            **HELD_OUT,
+            **REGIONS,
+            **ACCESSIBILITY,
+            **MOTIFS,
+            "--columns": needed("regions in a view", type=int),
+            "--cell-types": optional("section `cell_types` of the configuration as JSON", "{}"),
+            **BLOCK,
+            **_COMPANION,
+            **OUT,
+        },
+    ),
+    "benchmark": (
+        _benchmark,
+        "run one model on one task with one seed",
+        {
+            "--task": needed("name of the task"),
+            "--dataset": needed("dataset.parquet"),
+            **_COMPANION,
+            **CORPUS,
+            "--model": needed("as in `benchmarks.models`"),
+            "--weights": optional("folder of the pre-trained model", type=Path),
+            **SETTINGS,
+            **COMPUTE,
+            **SEED,
+            "--out": needed("folder to write predictions.parquet and metrics.json to"),
+        },
+    ),
+    "leakage": (
+        _leakage,
+        "report what a task's test examples share with training and pre-training",
+        {"--dataset": needed("dataset.parquet"), **CORPUS, **OUT},
+    ),
+    "summary": (
+        _summary,
+        "gather all runs in one table",
+        {
+            "--runs": needed("folders of runs", nargs="+"),
+            **BLOCK,
+            "--untrained": optional("variant without pre-training, to compare with", "scratch"),
+            "--out": needed("summary.tsv to write; summary.md goes beside it"),
+        },
+    ),
+    "report": (
+        _report,
+        "make one HTML page of a results folder, to be read offline",
+        {
+            "--results": needed("results folder"),
+            "--runs": {"nargs": "*", "default": [], "help": "folders of runs"},
+            "--tasks": {"nargs": "*", "default": [], "help": "names of the tasks"},
+            "--histories": {"nargs": "*", "default": [], "help": "history.tsv of pre-trainings"},
+            "--title": needed("name of the dataset"),
+            **BLOCK,
+            **OUT,
+        },
+    ),
+}
