@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from genebert.config.kinds import Section
-from genebert.config.tasks import TASKS
+from genebert.config.tasks import TASKS, AnyTask
 from genebert.config.whole import Config
 from genebert.errors import GenebertError
 
@@ -102,7 +102,7 @@ def _known_keys(model: type[Section], location: tuple[int | str, ...]) -> list[s
     for part in location:
         if isinstance(section, type) and issubclass(section, Section):
             section = section.model_fields[str(part)].annotation
-        elif part in TASKS:  # after the name of a task, its type
+        elif section is AnyTask:  # after the name of a task, its type
             section = TASKS[str(part)]
         else:  # the values of a mapping, such as pretrain.variants
             section = get_args(section)[1]

@@ -42,6 +42,11 @@ class PromoterTask(Task):
     tss: Source = Field(
         description="BED6 whose 5' ends are TSS, or a GTF: those of its protein-coding genes"
     )
+    tss_offset: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="bp from the 5' end of an interval to its TSS: 49 for EPDnew's BED files, whose "
+        "intervals begin upstream",
+    )
     contig_style: ContigStyle = Field(
         default="as_is", description="rename the file's contigs to `ucsc` or `ensembl` style"
     )
@@ -58,6 +63,14 @@ class PromoterTask(Task):
     cell_type: Text = Field(
         default="any", description="cell type whose open regions are columns; `any`: open in one"
     )
+
+    @model_validator(mode="after")
+    def _has_what_to_shuffle(self) -> Self:
+        if self.negatives != "gc_matched" and self.bases() < 20:
+            raise ValueError(
+                f"{self.bases()} bp are too few to make {self.negatives} negatives of; use 20 at least"
+            )
+        return self
 
     def sources(self) -> dict[str, str]:
         """See :meth:`Task.sources`."""

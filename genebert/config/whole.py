@@ -45,8 +45,6 @@ class Config(Section):
                 f"regions.width {self.regions.width} makes {tokens} tokens, more than "
                 f"model.sequence.positions {sequence.positions}; narrow one or raise the other"
             )
-        for name, task in self.benchmarks.tasks.items():
-            self._check_task(name, task)
         self._check_batches()
         for name, variant in self.pretrain.variants.items():
             if sequence.k == 1 and variant.needs_npmi():
@@ -59,16 +57,14 @@ class Config(Section):
             ("seeds", list(map(str, self.seeds))),
             ("benchmarks.models", self.benchmarks.models),
             ("benchmarks.finetune.learning_rates", rates),
-            (
-                "benchmarks.finetune.learning_rates",
-                list(map(str, self.benchmarks.finetune.learning_rates)),
-            ),
             ("cell_types", self.cell_types.all()),
         ):
             if twice := sorted({value for value in values if values.count(value) > 1}):
                 raise ValueError(f"{key} names {', '.join(twice)} twice; name each once")
         if self.benchmarks.tasks:
             self._check_models("benchmarks.models", self.benchmarks.models)
+        for name, task in self.benchmarks.tasks.items():
+            self._check_task(name, task)
         return self
 
     def _check_batches(self) -> None:

@@ -83,6 +83,7 @@ def test_the_printed_default_holds_the_defaults_of_the_models() -> None:
         "samples": printed["samples"],
         "genome": printed["genome"],
         "motifs": {key: printed["motifs"][key] for key in ("file", "families")},
+        "cell_types": printed["cell_types"],
         "pretrain": {"compile": printed["pretrain"]["compile"]},
         "benchmarks": {"tasks": printed["benchmarks"]["tasks"]},
     }
@@ -193,7 +194,7 @@ def test_a_small_number_may_be_written_in_any_way(raw: dict[str, Any], text: str
         ("regions/width", 600, ["regions.width 600 makes 597 tokens", "positions 512"]),
         ("benchmarks/tasks/promoter/upstream", 900, ["benchmarks.tasks.promoter makes"]),
         ("benchmarks/models", ["multimodl.both"], ["'multimodl.both'", "pretrain.variants: multimodal"]),
-        ("benchmarks/models", ["svm"], ["'svm', no baseline", "kmer_logistic"]),
+        ("benchmarks/models", ["svm"], ["'svm' is no baseline", "kmer_logistic"]),
         ("benchmarks/models", ["sequence_only.both"], ["write sequence_only.sequence"]),
         ("benchmarks/models", ["scratch.both"] * 2, ["names scratch.both twice"]),
         ("model/preset", "huge", ["'model.preset' = 'huge'", "'tiny', 'small' or 'base'"]),

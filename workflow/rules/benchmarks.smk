@@ -4,16 +4,6 @@ RUN = f"{R}/benchmarks/{{task}}/{{model}}/seed{{seed}}"
 RUNS = [
     f"{R}/benchmarks/{task}/{model}/seed{seed}" for task, model, seed in CONFIG.runs()
 ]
-# What some tasks keep beside their examples.
-COMPANIONS = {"splicing": "genes.parquet", "cohort": "individuals.parquet"}
-
-
-def companion(task):
-    """Return the file that a task keeps beside its examples as a list, empty where there is none."""
-    name = COMPANIONS.get(CONFIG.benchmarks.tasks[task].type)
-    return [] if name is None else [f"{R}/benchmarks/{task}/{name}"]
-
-
 # One rule a type of task, and none for a type that the configuration does not name.
 for kind, names in TASKS.items():
 
@@ -30,11 +20,7 @@ for kind, names in TASKS.items():
             motifs=f"{R}/motifs/motifs.parquet",
         output:
             dataset=f"{R}/benchmarks/{{task}}/dataset.parquet",
-            companion=(
-                [f"{R}/benchmarks/{{task}}/{COMPANIONS[kind]}"]
-                if kind in COMPANIONS
-                else []
-            ),
+            companion=companions(kind),
         log:
             f"{R}/logs/tasks/{{task}}.log",
         benchmark:
@@ -70,7 +56,7 @@ for kind, names in TASKS.items():
 rule benchmark:
     input:
         dataset=f"{R}/benchmarks/{{task}}/dataset.parquet",
-        companion=lambda wildcards: companion(wildcards.task),
+        companion=companion_of,
         parts=expand(f"{R}/corpus/part-{{chunk}}.parquet", chunk=CHUNKS),
         manifest=f"{R}/corpus/manifest.json",
         weights=weights_of,

@@ -141,7 +141,7 @@ def task_settings(wildcards):
     def plain(value):
         if isinstance(value, dict):
             return {key: plain(inner) for key, inner in value.items()}
-        return unpinned(value) if value in sources else value
+        return unpinned(value) if isinstance(value, str) and value in sources else value
 
     return json.dumps(
         {
@@ -150,6 +150,17 @@ def task_settings(wildcards):
         },
         sort_keys=True,
     )
+
+
+def companions(kind):
+    """Return what tasks of a type keep beside their examples as a list, empty where there is nothing."""
+    names = {"splicing": "genes.parquet", "cohort": "individuals.parquet"}
+    return [f"{R}/benchmarks/{{task}}/{names[kind]}"] if kind in names else []
+
+
+def companion_of(wildcards):
+    """Return what a task keeps beside its examples."""
+    return companions(CONFIG.benchmarks.tasks[wildcards.task].type)
 
 
 def cell_types_of_task(wildcards):
