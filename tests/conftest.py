@@ -214,10 +214,10 @@ def world(tmp_path: Path, tiny_genome: Path, tiny_sequences: dict[str, str]) -> 
         return [
             "preflight-task",
             *("--genome", str(found.genome)),
-            *("--name", "promoter"),
-            *("--source", str(found.tss)),
+            *("--type", "promoter", "--name", "promoter"),
+            *("--settings", f'{{"type": "promoter", "tss": "{found.tss}", "contig_style": "{style}"}}'),
+            *("--sources", f"tss={found.tss}"),
             *("--lock", str(tmp_path / "lock.tsv")),
-            *("--contig-style", style),
             *("--out", str(found.out)),
         ]
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from genebert.corpus.scores import add_best, from_steps, to_steps
+from genebert.corpus.scores import STEPS, add_best, from_steps, to_steps
 from genebert.errors import GenebertError
 from genebert.files import complete_or_absent
 from genebert.sequence.codes import encode_column
@@ -38,8 +39,8 @@ SCHEMA = pa.schema(
         pa.field("occupancy", pa.float32(), nullable=True),
         # Accessibility only: fraction of the training cell types in which the region is open.
         pa.field("open_in_training", pa.float32(), nullable=True),
-        # Hits in the example's own sequence: its focal column, made alike for every class. Scores are
-        # rounded as those of a corpus.
+        # The best hit of each motif in the example's own sequence, by motif: its focal column, made
+        # alike for every class. Scores are rounded as those of a corpus.
         pa.field("motif", pa.list_(pa.uint16()), nullable=False),
         pa.field("score", pa.list_(pa.float16()), nullable=False),
         # The same of the alternative; empty without one.
@@ -52,6 +53,8 @@ SCHEMA = pa.schema(
 _LISTS = ("motif", "score", "alternative_motif", "alternative_score", "columns")
 FLAT = tuple(name for name in SCHEMA.names if name not in _LISTS)
 NEEDED = {"type", "task", "classes", "motif_digest", "catalogue"}
+# Rows of an array on disk: its lists have fewer than 2^31 items, and its texts fewer bytes.
+_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,8 @@ def write_dataset(
         The flat columns of ``SCHEMA`` but ``example_id``, in the order to keep; the nullable ones,
         ``subset`` and ``fold`` may be left out.
     hits
-        Motifs and scores of each example's hits; scores in [0, 1], which are rounded down to 128ths.
+        Motifs and scores of each example's hits, in any order; scores in [0, 1]. Kept is the best one of
+        each motif, rounded down to 128ths.
     columns
         int64 [n, R], −1 for null.
     metadata
@@ -166,22 +170,27 @@ def write_dataset(
             table[name] = default
     none: list[np.ndarray] = [np.empty(0)] * number
     other = (none, none) if alternative_hits is None else alternative_hits
-    arrays: dict[str, Any] = {
-        name: pa.array(table[name], SCHEMA.field(name).type, from_pandas=True) for name in FLAT
-    }
-    for prefix, (motif, score) in (("", hits), ("alternative_", other)):
-        arrays[f"{prefix}motif"] = _lists(motif, np.uint16)
-        stored = [from_steps(to_steps(np.asarray(own, np.float32))) for own in score]
-        arrays[f"{prefix}score"] = _lists(stored, np.float16)
-    arrays["columns"] = pa.ListArray.from_arrays(
-        np.arange(number + 1, dtype=np.int32) * columns.shape[1],
-        pa.array(columns.ravel(), pa.uint32(), mask=columns.ravel() < 0),
-    )
+    for motif, score in (hits, other):
+        assert len(motif) == len(score) == len(columns) == number, "hits and columns of each example"
     schema = SCHEMA.with_metadata({"genebert": json.dumps(metadata, sort_keys=True)})
-    arrow = pa.table([arrays[name] for name in SCHEMA.names], schema=schema)
-    arrow.validate(full=True)
-    with complete_or_absent(out) as temporary:
-        pq.write_table(arrow, temporary, compression="zstd")
+    with (
+        complete_or_absent(out) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
+        for start in range(0, number, _ROWS):
+            rows = slice(start, start + _ROWS)
+            arrays: dict[str, pa.Array] = {
+                name: pa.array(table[name].iloc[rows], SCHEMA.field(name).type, from_pandas=True)
+                for name in FLAT
+            }
+            for prefix, (motif, score) in (("", hits), ("alternative_", other)):
+                best = _best_hits(motif[rows], score[rows])
+                arrays[f"{prefix}motif"] = _lists(best.offsets, best.motif.astype(np.uint16))
+                arrays[f"{prefix}score"] = _lists(best.offsets, best.score.astype(np.float16))
+            arrays["columns"] = _column_lists(columns[rows])
+            block = pa.table([arrays[name] for name in SCHEMA.names], schema=schema)
+            block.validate(full=True)
+            writer.write_table(block)
 
 
 def read_dataset(path: str | Path) -> Dataset:
@@ -201,41 +210,64 @@ def read_dataset(path: str | Path) -> Dataset:
     metadata = json.loads((arrow.schema.metadata or {}).get(b"genebert", b"{}"))
     if not metadata.keys() >= NEEDED or not arrow.schema.remove_metadata().equals(SCHEMA):
         raise GenebertError(f"{path} is no dataset of this version", "rebuild the task")
-    arrow = arrow.combine_chunks()
-    columns = _one(arrow, "columns").flatten()
     has_alternatives = arrow["alternative"].null_count < len(arrow)
     return Dataset(
         table=arrow.select(FLAT).to_pandas(),
         metadata=metadata,
-        codes=encode_column(_one(arrow, "sequence")),
-        hits=_best_hits(arrow, ""),
-        columns=columns.cast(pa.int64()).fill_null(-1).to_numpy().reshape(len(arrow), -1),
-        alternative_codes=encode_column(_one(arrow, "alternative")) if has_alternatives else None,
-        alternative_hits=_best_hits(arrow, "alternative_") if has_alternatives else None,
+        codes=encode_column(arrow["sequence"]),
+        hits=_read_hits(arrow, ""),
+        columns=_read_columns(arrow["columns"]),
+        alternative_codes=encode_column(arrow["alternative"]) if has_alternatives else None,
+        alternative_hits=_read_hits(arrow, "alternative_") if has_alternatives else None,
     )
 
 
-def _lists(values: Sequence[np.ndarray], dtype: type) -> pa.ListArray:
-    offsets = np.cumsum([0, *map(len, values)]).astype(np.int32)
-    flat = np.concatenate([np.empty(0, dtype), *values]).astype(dtype)
-    return pa.ListArray.from_arrays(offsets, pa.array(flat))
+def _best_hits(motifs: Sequence[np.ndarray], scores: Sequence[np.ndarray]) -> Hits:
+    """Return the best hit of each motif in each example; lists may name a motif twice."""
+    counts = np.fromiter(map(len, motifs), np.int64, len(motifs))
+    assert counts.tolist() == [len(own) for own in scores], "as many scores as motifs"
+    motif = np.concatenate([np.empty(0, np.int64), *motifs]).astype(np.int64)
+    score = np.concatenate([np.empty(0), *scores])
+    assert ((motif >= 0) & (motif <= np.iinfo(np.uint16).max)).all(), "a motif is no row"
+    assert ((score >= 0) & (score <= 1)).all(), "a score is not in [0, 1]"
+    # One number a hit, which sorts by example, motif and falling score.
+    example = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+    key = np.sort(example << 24 | motif << 8 | STEPS - to_steps(score).astype(np.int64))
+    cell = key >> 8
+    first = np.ones(len(key), dtype=bool)
+    first[1:] = cell[1:] != cell[:-1]
+    key, cell = key[first], cell[first]
+    offsets = np.searchsorted(cell >> 16, np.arange(len(counts) + 1))
+    return Hits(offsets, cell & 0xFFFF, from_steps(STEPS - (key & 0xFF)))
 
 
-def _one(arrow: pa.Table, name: str) -> pa.Array:
-    chunks = arrow[name].chunks
-    return chunks[0] if chunks else pa.array([], SCHEMA.field(name).type)
+def _lists(offsets: np.ndarray, values: np.ndarray) -> pa.ListArray:
+    assert offsets[-1] <= np.iinfo(np.int32).max, "lists too long for one array"
+    return pa.ListArray.from_arrays(offsets.astype(np.int32), pa.array(values))
 
 
-def _best_hits(arrow: pa.Table, prefix: str) -> Hits:
-    """Return the best hit of each example and motif, of lists that may name a motif twice."""
-    motifs, scores = _one(arrow, f"{prefix}motif"), _one(arrow, f"{prefix}score")
-    assert motifs.offsets.equals(scores.offsets), "as many scores as motifs"
-    example = np.repeat(np.arange(len(arrow)), np.diff(motifs.offsets.to_numpy()))
-    motif = motifs.flatten().to_numpy().astype(np.int64)
-    score = scores.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    order = np.lexsort((-score, motif, example))
-    example, motif, score = example[order], motif[order], score[order]
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = (example[1:] != example[:-1]) | (motif[1:] != motif[:-1])
-    example = example[first]
-    return Hits(np.searchsorted(example, np.arange(len(arrow) + 1)), motif[first], score[first])
+def _column_lists(columns: np.ndarray) -> pa.ListArray:
+    offsets = np.arange(len(columns) + 1, dtype=np.int32) * columns.shape[1]
+    flat = columns.ravel()
+    return pa.ListArray.from_arrays(offsets, pa.array(flat, pa.uint32(), mask=flat < 0))
+
+
+def _read_columns(lists: pa.ChunkedArray) -> np.ndarray:
+    lengths = pc.list_value_length(lists).to_numpy()
+    width = int(lengths.max(initial=0))
+    assert (lengths == width).all(), "as many columns in each example"
+    flat = pc.fill_null(pc.list_flatten(lists).cast(pa.int64()), -1).to_numpy()
+    return np.array(flat).reshape(len(lengths), width)  # Arrow's own memory may not be written
+
+
+def _read_hits(arrow: pa.Table, prefix: str) -> Hits:
+    motifs, scores = arrow[f"{prefix}motif"], arrow[f"{prefix}score"]
+    counts = pc.list_value_length(motifs).to_numpy()
+    assert np.array_equal(counts, pc.list_value_length(scores).to_numpy()), "as many scores as motifs"
+    offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+    motif = pc.list_flatten(motifs).to_numpy().astype(np.int64)
+    rising = np.ones(len(motif) + 1, dtype=bool)
+    rising[1:-1] = motif[1:] > motif[:-1]
+    rising[offsets] = True
+    assert rising.all(), "hits are sorted by motif, each named once"
+    return Hits(offsets, motif, pc.list_flatten(scores).to_numpy().astype(np.float32))

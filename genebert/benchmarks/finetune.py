@@ -1,7 +1,15 @@
-"""Fine-tuning: one protocol for every pre-trained model and task."""
+"""Fine-tuning: one protocol for every network and task.
+
+Each learning rate of the grid is a trial of the same budget, seed and shuffles; AdamW with warm-up and
+cosine decay, weights that balance the classes, early stopping. The validation loss, and nothing else,
+chooses epoch and trial; the test split is read once, after that.
+"""
 
 import copy
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,20 +17,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from genebert.benchmarks.dataset import Dataset
+from genebert.benchmarks.examples import EVALUATION_BATCH, Examples
 from genebert.config import Finetune as Settings
 from genebert.config import Inputs
-from genebert.corpus.read import Corpus
-from genebert.corpus.sample import Rows, matrices
-from genebert.devices import use_threads
+from genebert.embed import feature_width, pooled_features
 from genebert.errors import GenebertError
 from genebert.model.genebert import GeneBERT
 from genebert.model.heads import ClassHead
 from genebert.pretrain.schedule import adamw, learning_rate, set_rate
 from genebert.progress import Progress
-from genebert.sequence.codes import PADDING
 
 WARMUP = 0.1
-EVALUATION_BATCH = 64
 
 
 class Classifier(nn.Module):
@@ -41,136 +46,165 @@ class Classifier(nn.Module):
     def __init__(self, backbone: GeneBERT, inputs: Inputs, classes: int) -> None:
         super().__init__()
         self.backbone, self.inputs = backbone, inputs
-        width = 0
-        if inputs != "region":
-            width += backbone.sequence_width
-        if inputs != "sequence":
-            width += backbone.region_width
-        self.head = ClassHead(width, classes)
+        self.head = ClassHead(feature_width(backbone, inputs), classes)
 
     def forward(
-        self, codes: torch.Tensor, matrix: torch.Tensor | None, present: torch.Tensor | None
+        self,
+        codes: torch.Tensor,
+        matrix: torch.Tensor | None = None,
+        present: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return logits [B, classes]; ``matrix`` and ``present`` are unused for ``sequence``."""
-        features = []
-        if self.inputs != "region":
-            padded = bool((codes == PADDING).any())
-            mask = self.backbone.tokenizer(codes) != 0 if padded else None
-            features.append(self.backbone.sequence_features(codes, mask))
-        if matrix is not None and present is not None:
-            features.append(self.backbone.region_features(matrix, present))
-        return self.head(torch.cat(features, dim=-1))
+        return self.head(pooled_features(self.backbone, self.inputs, codes, matrix, present))
 
 
-class Examples:
-    """A dataset as tensors on a device, from which batches are cut: without a corpus, no matrices."""
+@dataclass(frozen=True)
+class _Data:
+    """What a trial learns from: the examples, and rows int64 and labels of the two splits it may see."""
 
-    def __init__(self, dataset: Dataset, corpus: Corpus | None, device: str) -> None:
-        self.device = device
-        self.labels = torch.from_numpy(dataset.labels).to(device)
-        self._codes = torch.from_numpy(dataset.codes).to(device)
-        self._columns = torch.from_numpy(dataset.columns).to(device)
-        self._rows: tuple[Rows, Rows] | None = None
-        if corpus is not None:
-            own = dataset.best(len(corpus.metadata.motifs))
-            self._rows = Rows(corpus.best, device), Rows(own, device)
-
-    def batch(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """Return codes, matrices and present columns of rows int64 [B].
-
-        The focal column is made from the example's own sequence, the others are catalogue regions.
-        """
-        codes = self._codes[rows]
-        if self._rows is None:
-            return codes, None, None
-        neighbours, own = self._rows
-        columns = self._columns[rows]
-        focal = columns.shape[1] // 2
-        matrix = matrices(neighbours, columns)
-        matrix[:, :, focal] = matrices(own, rows[:, None])[:, :, 0]
-        present = columns >= 0
-        present[:, focal] = True
-        return codes, matrix, present
+    examples: Examples
+    train: torch.Tensor
+    train_labels: torch.Tensor
+    validation: torch.Tensor
+    validation_labels: torch.Tensor
+    weights: torch.Tensor
 
 
-def finetune(
-    backbone: GeneBERT,
-    inputs: Inputs,
+@dataclass(frozen=True)
+class _Trial:
+    """How a trial went; no state where its loss was not finite."""
+
+    facts: dict[str, Any]
+    loss: float
+    state: dict[str, torch.Tensor] | None
+
+
+def fit(
+    make_network: Callable[[], nn.Module],
+    examples: Examples,
     dataset: Dataset,
-    corpus: Corpus | None,
     settings: Settings,
     seed: int,
     device: str,
-) -> tuple[np.ndarray, dict[str, float]]:
-    """Fine-tune all weights, keep the epoch of the best validation loss, predict every example.
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Fit a network by the protocol; return it with the best weights of all trials, and how it went.
 
-    The test split is read once, by the final prediction. The corpus is None for ``sequence``.
+    Parameters
+    ----------
+    make_network
+        Makes the network anew, on the CPU, its random weights drawn by torch's global generator; its
+        logits [B, classes] are of the arguments that ``examples`` give.
+    examples
+        What it sees of the dataset.
+    dataset
+        Of which only the rows of training and validation are used.
+    settings
+        Of the protocol.
+    seed
+        Of weights, dropout and shuffles, the same in each trial.
+    device
+        To compute on.
 
     Returns
     -------
-    probability
-        float64 [n, classes].
+    network
+        In evaluation mode, on the device.
     facts
-        Epochs run, the best one, its validation loss.
-    """
-    assert (corpus is None) == (inputs == "sequence")
-    use_threads(settings.threads, device)
-    examples = Examples(dataset, corpus, device)
-    torch.manual_seed(seed)
-    model = Classifier(backbone, inputs, len(dataset.classes)).to(device)
-    train = torch.from_numpy(dataset.in_split("train")).to(device)
-    validation = torch.from_numpy(dataset.in_split("validation")).to(device)
-    weights = class_weights(examples.labels[train], len(dataset.classes))
-    optimiser = adamw(model, settings.learning_rate, settings.weight_decay)
-    batches = -(-len(train) // settings.batch_size)
-    steps = settings.epochs * batches
-    shuffle = torch.Generator().manual_seed(seed)
+        ``learning_rate``, ``epochs`` run, the ``best_epoch``, its ``validation_loss``; and ``trials``,
+        the same of each one. The loss of a trial that diverged is None.
 
-    best_loss, best_epoch, best_state = float("inf"), 0, copy.deepcopy(model.state_dict())
-    progress = iter(Progress(range(steps), "fine-tuning"))
-    for epoch in range(1, settings.epochs + 1):
-        model.train()
-        order = train[torch.randperm(len(train), generator=shuffle).to(device)]
-        for rows, step in zip(order.split(settings.batch_size), progress, strict=False):
-            rate = learning_rate(step, steps, int(WARMUP * steps), settings.learning_rate)
-            set_rate(optimiser, rate)
-            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
-                logits = model(*examples.batch(rows))
-            loss = F.cross_entropy(logits.float(), examples.labels[rows], weight=weights)
-            _check_finite(loss, step)
+    Raises
+    ------
+    GenebertError
+        If the loss is finite in no trial.
+    """
+    data = _data_of(dataset, examples, device)
+    trials: list[dict[str, Any]] = []
+    best: _Trial | None = None
+    network = None
+    for rate in settings.learning_rates:
+        torch.manual_seed(seed)
+        network = make_network().to(device)
+        trial = _run_trial(network, data, settings, rate, seed)
+        trials.append(trial.facts)
+        if trial.state is not None and (best is None or trial.loss < best.loss):
+            best = trial
+    if network is None or best is None or best.state is None:
+        raise GenebertError(
+            "the validation loss of fine-tuning is not finite at any learning rate",
+            "lower benchmarks.finetune.learning_rates",
+        )
+    network.load_state_dict(best.state)
+    return network.eval(), {**best.facts, "trials": trials}
+
+
+def _data_of(dataset: Dataset, examples: Examples, device: str) -> _Data:
+    train, validation = dataset.in_split("train"), dataset.in_split("validation")
+    labels, held_out = (
+        torch.from_numpy(dataset.labels[rows]).to(device) for rows in (train, validation)
+    )
+    return _Data(
+        examples,
+        train=torch.from_numpy(train).to(device),
+        train_labels=labels,
+        validation=torch.from_numpy(validation).to(device),
+        validation_labels=held_out,
+        weights=class_weights(labels, len(dataset.classes)),
+    )
+
+
+def _run_trial(network: nn.Module, data: _Data, settings: Settings, peak: float, seed: int) -> _Trial:
+    """Train, and keep the state of the epoch with the best validation loss.
+
+    Validation is also read where ``max_steps`` ends an epoch before its time.
+    """
+    optimiser = adamw(network, peak, settings.weight_decay)
+    batches = -(-len(data.train) // settings.batch_size)
+    steps = min(settings.epochs * batches, settings.max_steps or sys.maxsize)
+    shuffle = torch.Generator().manual_seed(seed)
+    best_loss, best_epoch, best_state = float("inf"), 0, None
+    progress = Progress(range(steps), f"fine-tuning at {peak:g}")
+    numbers = iter(progress)
+    for epoch in range(1, -(-steps // batches) + 1):
+        network.train()
+        order = torch.randperm(len(data.train), generator=shuffle).to(data.train.device)
+        # The steps come first: where they end, no batch is taken from the iterator for nothing.
+        for places, step in zip(order.split(settings.batch_size), numbers, strict=False):
+            set_rate(optimiser, learning_rate(step, steps, int(WARMUP * steps), peak))
+            logits = network(*data.examples.batch(data.train[places]))
+            loss = F.cross_entropy(logits.float(), data.train_labels[places], weight=data.weights)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
-        logits = predict(model, examples, validation)
-        loss = F.cross_entropy(logits, examples.labels[validation], weight=weights)
-        _check_finite(loss, epoch * batches)
-        held_out = float(loss)
-        print(f"epoch {epoch}: validation loss {held_out:.4f}", file=sys.stderr, flush=True)
+        held_out = _validation_loss(network, data)
+        progress.note(f"epoch {epoch}, validation loss {held_out:.4f}")
+        if not np.isfinite(held_out):
+            # Weights that are no numbers stay so.
+            return _Trial(_facts(peak, epoch, None, None), held_out, None)
         if held_out < best_loss:
-            best_loss, best_epoch, best_state = held_out, epoch, copy.deepcopy(model.state_dict())
+            best_loss, best_epoch = held_out, epoch
+            best_state = copy.deepcopy(network.state_dict())
         elif epoch - best_epoch >= settings.patience:
             break
-    model.load_state_dict(best_state)
-    everything = torch.arange(len(examples.labels), device=device)
-    probability = predict(model, examples, everything).double().softmax(-1).cpu().numpy()
-    return probability, {"epochs": epoch, "best_epoch": best_epoch, "validation_loss": best_loss}
+    return _Trial(_facts(peak, epoch, best_epoch, best_loss), best_loss, best_state)
 
 
-def _check_finite(loss: torch.Tensor, step: int) -> None:
-    if not torch.isfinite(loss):
-        raise GenebertError(
-            f"the loss of fine-tuning is not finite at step {step}",
-            "lower benchmarks.finetune.learning_rate",
-        )
+def _facts(rate: float, epochs: int, best_epoch: int | None, loss: float | None) -> dict[str, Any]:
+    return {
+        "learning_rate": rate,
+        "epochs": epochs,
+        "best_epoch": best_epoch,
+        "validation_loss": loss,
+    }
 
 
 @torch.no_grad()
-def predict(model: Classifier, examples: Examples, rows: torch.Tensor) -> torch.Tensor:
-    """Return logits float32 [len(rows), classes]."""
-    model.eval()
-    parts = [model(*examples.batch(part)).float() for part in rows.split(EVALUATION_BATCH)]
-    return torch.cat(parts)
+def _validation_loss(network: nn.Module, data: _Data) -> float:
+    network.eval()
+    parts = data.validation.split(EVALUATION_BATCH)
+    logits = torch.cat([network(*data.examples.batch(part)).float() for part in parts])
+    return float(F.cross_entropy(logits, data.validation_labels, weight=data.weights))
 
 
 def class_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:

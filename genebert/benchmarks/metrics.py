@@ -75,9 +75,7 @@ def metrics_by_subset(
         stands for what is undefined: areas where a class has no examples, and what needs probabilities
         where scores are none.
     """
-    return {
-        name: _metrics(rows, task_type, classes) for name, rows in parts_of(predictions).items()
-    }
+    return {name: _metrics(rows, task_type, classes) for name, rows in parts_of(predictions).items()}
 
 
 def _metrics(rows: pd.DataFrame, task_type: TaskType, classes: Sequence[str]) -> dict[str, Value]:
@@ -108,13 +106,14 @@ def scores_of(rows: pd.DataFrame) -> np.ndarray:
 
 
 def site_labels(task_type: TaskType, classes: Sequence[str]) -> list[int]:
-    """Return the labels over which areas are averaged: all; of splicing, donor and acceptor.
+    """Return the labels over which areas are averaged: the second of two, or all of more.
 
-    That a position is *neither* is nothing to look for: its area is near 1 whatever the model.
+    Of splicing they are donor and acceptor: that a position is *neither* is nothing to look for, and
+    its area is near 1 whatever the model.
     """
     if task_type == "splicing":
         return [list(classes).index(site) for site in SITES]
-    return list(range(len(classes)))
+    return [1] if len(classes) == 2 else list(range(len(classes)))
 
 
 def chance(metric: str, labels: np.ndarray, sites: Sequence[int] = (1,)) -> float:
@@ -162,7 +161,7 @@ def binary_metrics(
         "precision": float(sk.precision_score(labels, called, zero_division=0)),
         "recall": float(sk.recall_score(labels, called, zero_division=0)),
         "f1": float(sk.f1_score(labels, called, zero_division=0)),
-        "mcc": float(sk.matthews_corrcoef(labels, called)),
+        "mcc": _mcc(labels, called),
         "brier": float(np.mean((scores - labels) ** 2)),
     }
 
@@ -184,13 +183,13 @@ def multi_class_metrics(
     called = scores.argmax(1)
     macro = {"labels": list(range(scores.shape[1])), "average": "macro", "zero_division": 0}
     return {
-        "auroc": _mean(_area(sk.roc_auc_score, labels == i, scores[:, i]) for i in sites),
-        "auprc": _mean(_area(sk.average_precision_score, labels == i, scores[:, i]) for i in sites),
+        "auroc": _mean_area(sk.roc_auc_score, labels, scores, sites),
+        "auprc": _mean_area(sk.average_precision_score, labels, scores, sites),
         "accuracy": float(sk.accuracy_score(labels, called)),
         "precision": float(sk.precision_score(labels, called, **macro)),
         "recall": float(sk.recall_score(labels, called, **macro)),
         "f1": float(sk.f1_score(labels, called, **macro)),
-        "mcc": float(sk.matthews_corrcoef(labels, called)),
+        "mcc": _mcc(labels, called),
     }
 
 
@@ -207,6 +206,14 @@ def _area(metric: Callable[..., float], is_class: np.ndarray, scores: np.ndarray
     return None if is_class.all() or not is_class.any() else float(metric(is_class, scores))
 
 
-def _mean(values) -> float | None:  # type: ignore[no-untyped-def]
-    values = list(values)
-    return None if None in values else float(np.mean(values))
+def _mcc(labels: np.ndarray, called: np.ndarray) -> float:
+    # Of a single class scikit-learn says 0 as well, after a warning.
+    single = (labels == labels[0]).all() and (called == labels[0]).all()
+    return 0.0 if single else float(sk.matthews_corrcoef(labels, called))
+
+
+def _mean_area(
+    metric: Callable[..., float], labels: np.ndarray, scores: np.ndarray, sites: Sequence[int]
+) -> float | None:
+    areas = [_area(metric, labels == label, scores[:, label]) for label in sites]
+    return None if None in areas else float(np.mean([area for area in areas if area is not None]))

@@ -1,5 +1,6 @@
 """Negative examples."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,6 +8,8 @@ import numpy as np
 from genebert.genome import Genome, Interval, Segment
 
 GC_TOLERANCE = 0.02
+PARTS, RANDOMISED = 20, 12
+_BASES = range(4)
 _DRAWS_A_ROUND = 200
 _ROUNDS = 60
 
@@ -107,3 +110,94 @@ def _take(wanting: dict[int, list[int]], count: int, tolerance: int) -> int | No
             if waiting := wanting.get(near):
                 return waiting.pop()
     return None
+
+
+def randomise_parts(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return uint8 [n, length]: of 20 parts of each sequence, 12 random ones are of random bases.
+
+    The other eight stay in place. Parts differ in length by one base at most. As Oubounyt et al. (2019,
+    doi:10.3389/fgene.2019.00286) make negatives of DeePromoter.
+
+    Parameters
+    ----------
+    codes
+        uint8 [n, length], base codes; at least 20 bp.
+    rng
+        Decides parts and bases.
+    """
+    number, length = codes.shape
+    assert length >= PARTS, "a part has a base at least"
+    part = np.arange(length) * PARTS // length
+    chosen = rng.random((number, PARTS)).argsort(axis=1).argsort(axis=1) < RANDOMISED
+    bases = rng.integers(0, 4, codes.shape, dtype=np.uint8)
+    return np.where(chosen[:, part], bases, codes)
+
+
+def shuffle_dinucleotides(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return uint8 [n, length]: each sequence shuffled, every dinucleotide as often as before.
+
+    Drawn uniformly from all such sequences; each begins and ends with the bases it had. A shuffle is
+    fixed by the order in which the dinucleotides of each base are used up. Any order will do if the last
+    ones form a tree towards the last base (Altschul and Erickson 1985,
+    doi:10.1093/oxfordjournals.molbev.a040370), a tree as likely as it has dinucleotides to choose from.
+
+    Parameters
+    ----------
+    codes
+        uint8 [n, length], base codes of A, C, G, T; at least 2 bp.
+    rng
+        Decides the draw.
+    """
+    assert (codes < len(_BASES)).all(), "a sequence has N"
+    number, length = codes.shape
+    assert length > 1, "a sequence has a dinucleotide at least"
+    rows = np.arange(number)
+    before, after = codes[:, :-1], codes[:, 1:]
+    pair = before * np.uint8(4) + after
+    counts = np.bincount((rows[:, None] * 16 + pair).ravel(), minlength=16 * number).reshape(-1, 4, 4)
+    last_exits = _last_exits(counts, codes[:, -1], rng)
+    key = rng.random(pair.shape)
+    for base in _BASES:
+        own = pair == (base * 4 + last_exits[:, base])[:, None]
+        leaves = own.any(axis=1) & (codes[:, -1] != base)
+        key[rows[leaves], own.argmax(axis=1)[leaves]] = 1
+    exits = np.take_along_axis(after, np.argsort(before * 2 + key, axis=1), axis=1)
+    left = counts.sum(axis=2)
+    next_exit = left.cumsum(axis=1) - left
+    shuffled = codes.copy()
+    for position in range(1, length):
+        left_from = shuffled[:, position - 1]
+        shuffled[:, position] = exits[rows, next_exit[rows, left_from]]
+        next_exit[rows, left_from] += 1
+    return shuffled
+
+
+def _trees(root: int) -> np.ndarray:
+    """Return int64 [16, 4]: each way to go from every base to another that leads all to the root."""
+    found = []
+    for exits in itertools.product(_BASES, repeat=4):
+        reached = np.arange(4)
+        for _ in _BASES:
+            reached = np.where(reached == root, root, np.array(exits)[reached])
+        if exits[root] == root and (reached == root).all():
+            found.append(exits)
+    return np.array(found)
+
+
+_TREES = [_trees(root) for root in _BASES]
+
+
+def _last_exits(counts: np.ndarray, last: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw a tree of each sequence, int64 [n, 4]: where each base goes last."""
+    draws = rng.random(len(last))
+    exits = np.empty((len(last), 4), dtype=np.int64)
+    for root in _BASES:
+        rows, trees = np.flatnonzero(last == root), _TREES[root]
+        others = [base for base in _BASES if base != root]
+        ways = counts[rows].astype(np.float64)
+        # A base that the sequence lacks is in no one's way.
+        ways[:, :, root] += ways.sum(axis=2) == 0
+        weight = ways[:, others, trees[:, others]].prod(axis=2).cumsum(axis=1)
+        chosen = (weight <= draws[rows, None] * weight[:, -1:]).sum(axis=1)
+        exits[rows] = trees[chosen]
+    return exits

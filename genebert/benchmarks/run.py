@@ -1,5 +1,6 @@
 """One run: a task, a model, a seed -> predictions and the metrics derived from them."""
 
+import importlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,18 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from genebert.benchmarks import cohort, models, positions, variants
+from genebert.benchmarks import positions
 from genebert.benchmarks.answer import Answer, Question
 from genebert.benchmarks.dataset import Dataset, read_dataset
-from genebert.benchmarks.metrics import metrics_by_subset
+from genebert.benchmarks.metrics import HEADLINE, metrics_by_subset
 from genebert.config import Finetune as Settings
 from genebert.config import parse_model
 from genebert.corpus.manifest import read_manifest
 from genebert.corpus.schema import Metadata
 from genebert.errors import GenebertError
 from genebert.files import sha256, write_json
-from genebert.model.checkpoint import versions
 from genebert.regions import write_table
+from genebert.versions import software
 
 PREDICTION_COLUMNS = (
     "example_id",
@@ -31,8 +32,8 @@ PREDICTION_COLUMNS = (
     "subset",
     "label",
 )
-# Which models answer a task of a type; all others classify examples.
-ANSWERS = {"variants": variants.answer, "cohort": cohort.answer}
+# Which module answers a task of a type; all others classify examples.
+ANSWERS = {"variants": "variants", "cohort": "cohort"}
 
 
 def run(
@@ -82,7 +83,9 @@ def run(
         seed=seed,
         device=device,
     )
-    answer = ANSWERS.get(dataset.metadata["type"], models.answer)(question)
+    # Imported when it is run: a baseline need not wait for torch.
+    module = ANSWERS.get(dataset.metadata["type"], "models")
+    answer: Answer = importlib.import_module(f"genebert.benchmarks.{module}").answer(question)
     if dataset.metadata.get("score_genes") and answer.of_sequences is not None:
         answer = _with_positions(question, answer)
     predictions = as_table(answer, dataset)
@@ -97,11 +100,14 @@ def run(
         "dataset_sha256": sha256(dataset_path),
         "settings": settings.model_dump(),
         "facts": answer.facts,
-        "versions": versions(),
-        "metrics": metrics_by_subset(predictions),
+        "versions": software(),
+        "metrics": metrics_by_subset(predictions, dataset.metadata["type"], dataset.classes),
     }
     write_json(Path(out) / "metrics.json", result)
-    return f"{task}, {question.model.name}, seed {seed}: {_line(result['metrics'])}"
+    headline = HEADLINE[result["type"]]
+    value = result["metrics"]["test"][headline]
+    figure = "undefined" if value is None else format(value, ".3f")
+    return f"{task}, {question.model.name}, seed {seed}: test {headline} {figure}"
 
 
 def _with_positions(question: Question, answer: Answer) -> Answer:
@@ -156,9 +162,3 @@ def check_join(dataset: Dataset, corpus: Metadata, where: str) -> None:
     ):
         if of_dataset != of_corpus:
             raise GenebertError(f"dataset and corpus have other {what}", "rebuild the task", where)
-
-
-def _line(metrics: dict[str, dict[str, Any]]) -> str:
-    own = metrics["test"]
-    value = own["auroc"]
-    return f"test AUROC {'undefined' if value is None else format(value, '.3f')}"

@@ -54,7 +54,7 @@ def map_corpus(folder: str | Path, cache: str | Path) -> Corpus:
             if alone:
                 _remove_stale(cache)
             _write_columns(Path(folder), manifest, own)
-        columns = {name: _mapped(own / f"{name}.npy", *shapes[name]) for name in shapes}
+        columns: dict[str, Any] = {name: _mapped(own / f"{name}.npy", *shapes[name]) for name in shapes}
     return Corpus(Metadata(**manifest["metadata"]), manifest["contigs"], **columns)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,8 @@ class Corpus:
         (:mod:`genebert.corpus.scores`), 0 where there is none.
     open_offsets, open_cell_type
         Cell types in which each region is open, sorted: int64 [regions + 1] and int16 [views].
+    held_out
+        Names of cell types that were left out (:func:`genebert.corpus.held_out.without_cell_types`).
     """
 
     metadata: Metadata
@@ -44,6 +47,7 @@ class Corpus:
     best: np.ndarray
     open_offsets: np.ndarray
     open_cell_type: np.ndarray
+    held_out: tuple[str, ...] = ()
 
     @property
     def regions(self) -> int:
@@ -53,6 +57,10 @@ class Corpus:
     def in_split(self, split: str) -> np.ndarray:
         """Return bool [regions]: which ones belong to ``train``, ``validation`` or ``test``."""
         return self.split == SPLITS.index(split)
+
+    def viewed(self, split: str) -> np.ndarray:
+        """Return bool [regions]: which ones of a split are open in a cell type, one not held out."""
+        return self.in_split(split) & (np.diff(self.open_offsets) > 0)
 
 
 def read_corpus(folder: str | Path) -> Corpus:
@@ -65,7 +73,7 @@ def read_corpus(folder: str | Path) -> Corpus:
         or is of another corpus.
     """
     manifest = read_manifest(folder)
-    columns: dict[str, np.ndarray] = {
+    columns: dict[str, Any] = {
         name: np.zeros(shape, dtype) for name, (dtype, shape) in column_shapes(manifest).items()
     }
     fill(Path(folder), manifest, columns)

@@ -1,6 +1,7 @@
-"""Transcription start sites from a gene annotation in GTF."""
+"""Gene annotations in GTF, and the transcription start sites of one."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -60,6 +61,32 @@ def read_gtf_tss(path: str | Path) -> pd.DataFrame:
         Naming the line that is no GTF, or shows that the file is GFF3; or if no gene is protein-coding.
     """
     rows = []
+    for number, cells in gtf_records(path):
+        if cells[2] != "gene":
+            continue
+        kind = _TYPE.search(cells[8])
+        if not kind or kind.group(1) != "protein_coding":
+            continue
+        start, end = gtf_span(cells, f"{path} line {number}")
+        first = start if cells[6] == "+" else end - 1
+        rows.append((number, cells[0], first, first + 1, _name(cells[8]), cells[6]))
+    if not rows:
+        raise GenebertError(
+            f"{path} has no `gene` line of type protein_coding",
+            "give a GENCODE or Ensembl GTF, or a BED6 of TSS",
+        )
+    table = pd.DataFrame(rows, columns=["line", "chrom", "start", "end", "name", "strand"])
+    return table.drop_duplicates(["chrom", "start", "strand"]).reset_index(drop=True)
+
+
+def gtf_records(path: str | Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number from 1, its nine cells) of every record of a GTF, gzip or not.
+
+    Raises
+    ------
+    GenebertError
+        Naming the line that is no GTF, or shows that the file is GFF3.
+    """
     for number, line in read_lines(path):
         where = f"{path} line {number}"
         if _GFF3.match(line):
@@ -71,26 +98,17 @@ def read_gtf_tss(path: str | Path) -> pd.DataFrame:
             raise GenebertError(f"{len(cells)} columns where GTF has 9", "give a GTF", where)
         if _KEY_VALUE.match(cells[8]):
             raise _is_gff3(where)
-        if cells[2] != "gene":
-            continue
-        kind = _TYPE.search(cells[8])
-        if not kind or kind.group(1) != "protein_coding":
-            continue
-        rows.append((number, cells[0], *_first_base(cells, where), _name(cells[8]), cells[6]))
-    if not rows:
-        raise GenebertError(
-            f"{path} has no `gene` line of type protein_coding",
-            "give a GENCODE or Ensembl GTF, or a BED6 of TSS",
-        )
-    table = pd.DataFrame(rows, columns=["line", "chrom", "start", "end", "name", "strand"])
-    return table.drop_duplicates(["chrom", "start", "strand"]).reset_index(drop=True)
+        yield number, cells
 
 
-def _is_gff3(where: str) -> GenebertError:
-    return GenebertError("the annotation is GFF3", "give the GTF of the same release", where)
+def gtf_span(cells: list[str], where: str) -> tuple[int, int]:
+    """Return the start and end, 0-based half-open, of a record; its strand must be + or -.
 
-
-def _first_base(cells: list[str], where: str) -> tuple[int, int]:
+    Raises
+    ------
+    GenebertError
+        If a coordinate or the strand is none.
+    """
     first, last, strand = cells[3], cells[4], cells[6]
     if not (_WHOLE.fullmatch(first) and _WHOLE.fullmatch(last) and 1 <= int(first) <= int(last)):
         raise GenebertError(
@@ -98,8 +116,11 @@ def _first_base(cells: list[str], where: str) -> tuple[int, int]:
         )
     if strand not in ("+", "-"):
         raise GenebertError(f"strand '{strand}' is neither + nor -", "correct the line", where)
-    position = int(first) - 1 if strand == "+" else int(last) - 1
-    return position, position + 1
+    return int(first) - 1, int(last)
+
+
+def _is_gff3(where: str) -> GenebertError:
+    return GenebertError("the annotation is GFF3", "give the GTF of the same release", where)
 
 
 def _name(attributes: str) -> str:

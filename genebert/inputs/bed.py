@@ -202,9 +202,7 @@ def on_contigs(
     """
     unused = [name for name in bed["chrom"].unique() if not re.fullmatch(contigs, name)]
     for name in unused:
-        _refuse_other_style(
-            name, lambda renamed: re.fullmatch(contigs, renamed), what, where, can_rename
-        )
+        refuse_other_style(name, lambda renamed: re.fullmatch(contigs, renamed), what, where, can_rename)
     return bed[~bed["chrom"].isin(unused)]
 
 
@@ -235,7 +233,7 @@ def check_in_genome(
     for chrom in bed["chrom"].unique():
         if chrom in lengths:
             continue
-        _refuse_other_style(chrom, lengths.__contains__, what, where, can_rename)
+        refuse_other_style(chrom, lengths.__contains__, what, where, can_rename)
         lines = bed.loc[bed["chrom"] == chrom, "line"]
         raise GenebertError(
             f"{what} name contig '{chrom}', the genome has {', '.join(list(lengths)[:5])} …",
@@ -252,9 +250,10 @@ def check_in_genome(
         )
 
 
-def _refuse_other_style(
+def refuse_other_style(
     name: str, known: Callable[[str], object], what: str, where: str, can_rename: bool
 ) -> None:
+    """Raise GenebertError where a contig is known by its name of another style."""
     for style in ("ucsc", "ensembl"):
         if known(renamed := rename_contig(name, style)):
             raise GenebertError(

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -91,21 +90,3 @@ def load_model(folder: str | Path, motif_digest: str | None = None) -> tuple[Gen
             "delete the folder and pre-train again",
         ) from None
     return model.eval(), card
-
-
-def versions() -> dict[str, str]:
-    """Return the versions and the hardware that produced a result."""
-    import platform  # noqa: PLC0415
-
-    import numpy  # noqa: PLC0415
-
-    from genebert import __version__  # noqa: PLC0415
-
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
-    return {
-        "genebert": __version__,
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "python": platform.python_version(),
-        "device": device,
-    }

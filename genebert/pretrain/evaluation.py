@@ -192,7 +192,7 @@ def _linear_matching(model: GeneBERT, views: Views, recipe: Recipe) -> float:
 
 
 def _some_training_regions(corpus: Corpus, most: int) -> np.ndarray:
-    regions = np.flatnonzero(corpus.in_split("train"))
+    regions = np.flatnonzero(corpus.viewed("train"))
     return regions[:: -(-len(regions) // most)]
 
 

@@ -1,5 +1,6 @@
 """Pre-training, from a corpus to a model's folder. It reads from top to bottom."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -8,11 +9,12 @@ import torch
 from genebert.config import Compute, Variant
 from genebert.config import Model as ModelSettings
 from genebert.config import Pretrain as Settings
+from genebert.corpus.held_out import without_cell_types
 from genebert.corpus.place import open_corpus
 from genebert.corpus.read import Corpus
 from genebert.corpus.sample import PlacedCorpus, Views, place_corpus
 from genebert.devices import use_threads
-from genebert.model.checkpoint import Card, save_model, versions
+from genebert.model.checkpoint import Card, save_model
 from genebert.model.genebert import GeneBERT, compile_encoders
 from genebert.pretrain import parallel
 from genebert.pretrain.checkpoints import Checkpoints
@@ -30,6 +32,7 @@ from genebert.pretrain.setup import (
 from genebert.pretrain.step import Plan, Recipe, agree, draw, learn, parts_of, plan_training
 from genebert.pretrain.stopping import StopRequest
 from genebert.progress import Progress
+from genebert.versions import software
 
 # What the figures of a network without training are: those of the main objectives.
 UNTRAINED = Variant(masked_sequence=1, masked_region=1, matching=1)
@@ -45,6 +48,7 @@ def pretrain(
     seed: int,
     device: str,
     outputs: Outputs,
+    held_out: Sequence[str] = (),
 ) -> str:
     """Train one variant with one seed, or go on where a stopped run was; return a line on the result.
 
@@ -64,11 +68,19 @@ def pretrain(
         ``cpu`` or ``cuda``, of this process. One that torchrun started takes part in the common work.
     outputs
         Where to write.
+    held_out
+        Cell types that nothing is learnt from: neither weights nor statistics, nor held-out figures.
+
+    Raises
+    ------
+    GenebertError
+        If corpus, tables and settings do not fit together, a held-out cell type is in no sample, or
+        training diverges.
     """
     outputs.check()
     use_threads(settings.threads, device)
     variant = settings.variants[variant_name]
-    corpus = open_corpus(corpus_folder, device)
+    corpus = without_cell_types(open_corpus(corpus_folder, device), held_out)
     check_corpus(corpus, model_settings)
     model = initial_model(model_settings, variant, seed, corpus).to(device)
     knowledge = gather_knowledge(corpus, corpus_folder, sources, variant, model, device)
@@ -82,7 +94,7 @@ def pretrain(
             plan = plan_training(placed, model_settings.columns, recipe, compute.batch_per_device)
             if parallel.rank() == 0:
                 identity = identity_of(
-                    model_settings, settings, variant_name, seed, corpus_folder, sources
+                    model_settings, settings, variant_name, seed, corpus_folder, sources, held_out
                 )
                 checkpoints = Checkpoints(outputs.checkpoints, identity, compute.checkpoints_kept)
                 until_saved.enter_context(checkpoints)
@@ -181,6 +193,7 @@ def _save(
         "compute": compute.model_dump(),
         "processes": parallel.world(),
         "inputs": corpus.metadata.inputs,
-        "versions": versions(),
+        "held_out_cell_types": list(corpus.held_out),
+        "versions": software(),
     }
     save_model(model.cpu(), card, provenance, folder)

@@ -1,5 +1,6 @@
 """What a pre-training starts from: initial weights, and what masking and objectives need to know."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,6 +77,7 @@ def identity_of(
     seed: int,
     corpus_folder: str | Path,
     sources: Sources,
+    held_out: Sequence[str] = (),
 ) -> dict[str, str]:
     """Return all that decides the result of a training, by name: its checkpoints are marked with it."""
     variant, manifest = settings.variants[variant_name], read_manifest(corpus_folder)
@@ -86,6 +88,7 @@ def identity_of(
         "seed": str(seed),
         "corpus": digest_of([part["sha256"] for part in manifest["parts"]]),
         "motif order": manifest["metadata"]["motif_digest"],
+        "held-out cell types": digest_of(sorted(held_out)),
         "initial weights": initial_digest(variant),
         "tables": sources.digest(variant),
         "stage version": str(STAGES["pretrain"]),
@@ -131,12 +134,12 @@ def gather_knowledge(
     Raises
     ------
     GenebertError
-        If a file that is needed was not named, or is of another corpus.
+        If a file that is needed was not named, or is of another corpus or of other held-out cell types.
     """
     knowledge = Knowledge()
     if variant.needs_npmi():
         path = _needed(sources.npmi, "--npmi", f"masking {variant.masking}")
-        npmi = read_npmi(path, model.tokenizer.k, corpus.metadata.catalogue)
+        npmi = read_npmi(path, model.tokenizer.k, corpus.metadata.catalogue, corpus.held_out)
         knowledge = knowledge._replace(npmi=torch.from_numpy(npmi).to(device))
     if variant.needs_motifs():
         what = "motif_target" if variant.motif_target else "masking motif"
@@ -152,7 +155,7 @@ def gather_knowledge(
 
 def _calibrated(hits: PlacedHits, corpus: Corpus, k: int, device: str) -> float:
     """Return the rate of masking hits that hides what other strategies hide, by training regions."""
-    regions = np.flatnonzero(corpus.in_split("train"))
+    regions = np.flatnonzero(corpus.viewed("train"))
     regions = regions[:: -(-len(regions) // CALIBRATION_REGIONS)]
     focal = torch.from_numpy(regions).to(device)
     width = corpus.metadata.width

@@ -1,4 +1,4 @@
-"""Corpus statistics that a model carries: of training regions only."""
+"""Corpus statistics that a model carries: of training regions only, open in a cell type in use."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ def row_statistics(corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
     """
     total = np.zeros(len(corpus.metadata.motifs))
     squares = np.zeros_like(total)
-    training = np.flatnonzero(corpus.in_split("train"))
+    training = np.flatnonzero(corpus.viewed("train"))
     views = np.diff(corpus.open_offsets)
     for rows in _blocks(training):
         # Whole numbers: exact in float64, whatever their order.
@@ -36,7 +36,7 @@ def row_statistics(corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
 
 def mean_composition(model: GeneBERT, corpus: Corpus) -> torch.Tensor:
     """Return the mean k-mer composition of the training regions, float32 [4^k]."""
-    training = np.flatnonzero(corpus.in_split("train"))
+    training = np.flatnonzero(corpus.viewed("train"))
     parts = []
     for rows in _blocks(training):
         ids = model.tokenizer(torch.from_numpy(corpus.sequence[rows]))

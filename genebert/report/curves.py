@@ -58,7 +58,7 @@ def pretraining(runs: Sequence[Run]) -> str:
         _format(axes, measure)
         _baselines(axes, runs, measure)
     _legend(figure, free, _handles(runs, looks))
-    return as_svg(figure)
+    return as_svg(figure, "Held-out figures of pre-training by step, and their baselines")
 
 
 def _panels(number: int) -> tuple[Figure, list[Axes], Axes | None]:

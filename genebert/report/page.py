@@ -19,10 +19,8 @@ from genebert.corpus.scores import from_steps
 from genebert.files import open_text_for_writing
 from genebert.genome import SPLITS
 from genebert.motifs.table import read_motif_table
-from genebert.report import curves, plots
-from genebert.report.histories import read_runs
-from genebert.report.pretraining import section
-from genebert.report.tables import BINARY, verdict
+from genebert.report import benchmarks, curves, embeddings, locus, plots, pretraining
+from genebert.report.histories import Run, read_runs
 
 # Stages in the order of the flow: name, which is also the prefix of its timing files; what it makes.
 STAGES = (
@@ -35,11 +33,14 @@ STAGES = (
     ("corpus", "Parquet parts, manifest"),
     ("npmi", "k-mers that go together"),
     ("pretrain", "weights a variant and seed"),
+    ("embed", "features of regions"),
+    ("attribution", "what features hang on"),
     ("task", "examples of a task"),
+    ("leakage", "what gives labels away"),
     ("benchmark", "predictions, metrics"),
-    ("summary", "this page's table"),
+    ("summary", "the tables of this page"),
 )
-_OF_TASKS = frozenset({"task", "benchmark", "summary"})
+_OF_TASKS = frozenset({"task", "leakage", "benchmark", "summary"})
 LOCUS_COLUMNS = 32
 _BLOCK = 1 << 14
 
@@ -52,6 +53,8 @@ def write_report(
     title: str,
     block_bp: int,
     out: str | Path,
+    embedded: Sequence[str | Path] = (),
+    attributed: Sequence[str | Path] = (),
 ) -> str:
     """Write the page; return a line on it.
 
@@ -71,32 +74,30 @@ def write_report(
         Length of a bootstrap block in bp.
     out
         HTML file.
+    embedded
+        Files ``…/{variant}/seed{n}/embeddings.parquet``; the first seed of each variant is shown.
+    attributed
+        Files ``…/{variant}/seed{n}/attribution.parquet``, likewise.
     """
     corpus = open_corpus(results / "corpus", "cpu")
     manifest = json.loads((results / "corpus/manifest.json").read_text())
     motifs = read_motif_table(results / "motifs/motifs.parquet")
-    # A run without tasks has no table; what may lie there is of another configuration.
-    summary = (
-        pd.read_csv(results / "benchmarks/summary.tsv", sep="\t")
-        if tasks
-        else pd.DataFrame({"task": []})
-    )
     pretrainings = read_runs(histories)
     trained = any(run.recipe.trained for run in pretrainings)
-    unneeded = set() if tasks else set(_OF_TASKS)
-    if not any(run.recipe.needs_npmi() for run in pretrainings):
-        unneeded.add("npmi")
+    untrained = next((run.variant for run in pretrainings if not run.recipe.trained), "scratch")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("genebert.report", "."),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    locus, matrix = draw_locus(corpus)
+    place, matrix = draw_locus(corpus)
     page = environment.get_template("page.html").render(
         title=title,
         version=__version__,
-        stages=stage_rows(results / "logs/timings", unneeded),
+        stages=stage_rows(
+            results / "logs/timings", _unneeded(pretrainings, tasks, embedded, attributed)
+        ),
         inputs=read_inputs(results / "reference", tasks),
         manifest=manifest,
         metadata=corpus.metadata,
@@ -104,24 +105,35 @@ def write_report(
         short=sum(m.realised_p > motifs.p_value * (1 + 1e-9) for m in motifs.motifs),
         p_value=motifs.p_value,
         statistics=draw_statistics(corpus, results / "corpus", manifest),
-        locus=locus,
+        locus=place,
         matrix=matrix,
         curves=curves.pretraining(pretrainings) if trained else "",
-        pretraining=section(pretrainings) if trained else {},
-        tasks=[
-            {
-                "name": task,
-                "verdict": verdict(int(rows["blocks"].iloc[0]), block_bp),
-                "rows": rows.to_dict("records"),
-                "figure": plots.benchmark(str(task), test_predictions(runs, str(task))),
-            }
-            for task, rows in summary.groupby("task", sort=False)
-        ],
-        metrics=BINARY,
+        pretraining=pretraining.section(pretrainings) if trained else {},
+        attribution=locus.section(attributed, motifs),
+        embedding=embeddings.section(embedded),
+        benchmarks=benchmarks.section(results, runs, tasks, block_bp, untrained),
     )
     with open_text_for_writing(out) as text:
         text.write(page)
     return f"{len(page) / 1e6:.1f} MB"
+
+
+def _unneeded(
+    pretrainings: Sequence[Run],
+    tasks: Sequence[str],
+    embedded: Sequence[str | Path],
+    attributed: Sequence[str | Path],
+) -> set[str]:
+    """Return the stages that this run does without."""
+    stages = set() if tasks else set(_OF_TASKS)
+    for name, needed in (
+        ("npmi", any(run.recipe.needs_npmi() for run in pretrainings)),
+        ("embed", embedded),
+        ("attribution", attributed),
+    ):
+        if not needed:
+            stages.add(name)
+    return stages
 
 
 def stage_rows(folder: Path, unneeded: Set[str]) -> list[dict[str, Any]]:
@@ -206,14 +218,3 @@ def draw_locus(corpus: Corpus) -> tuple[str, str]:
         f"{cell_type} that lie closest together among training regions; starts in bp (0-based)"
     )
     return what, plots.matrix(dense, corpus.metadata.motifs, names, width // 2)
-
-
-def test_predictions(runs: Sequence[str | Path], task: str) -> dict[str, list[pd.DataFrame]]:
-    """Return the test predictions of each model on a task, one table a seed."""
-    found: dict[str, list[pd.DataFrame]] = {}
-    for run in map(Path, runs):
-        facts = json.loads((run / "metrics.json").read_text())
-        if facts["task"] == task:
-            predictions = pd.read_parquet(run / "predictions.parquet")
-            found.setdefault(facts["model"], []).append(predictions[predictions["split"] == "test"])
-    return found

@@ -66,10 +66,10 @@ def central_token(
     return first + 1, base - first
 
 
-def predicted_base(logits: torch.Tensor, offset: torch.Tensor, k: int) -> torch.Tensor:
-    """Return int64 [N], the most probable base at a place in each token: 0 A, 1 C, 2 G, 3 T.
+def base_probability(logits: torch.Tensor, offset: torch.Tensor, k: int) -> torch.Tensor:
+    """Return float32 [N, 4], the probability of A, C, G, T at a place in each token.
 
-    The probability of a base is the sum over the k-mers that have it there.
+    That of a base is the sum over the k-mers that have it there; special tokens are left out.
 
     Parameters
     ----------
@@ -87,7 +87,12 @@ def predicted_base(logits: torch.Tensor, offset: torch.Tensor, k: int) -> torch.
     of_digit = torch.stack(at_offset, 1)[torch.arange(number, device=logits.device), offset]
     bases = torch.arange(4, dtype=torch.uint8, device=logits.device)
     digit = KmerTokenizer(1)(bases[None])[0, 1:-1] - len(SPECIAL)
-    return of_digit[:, digit].argmax(1)
+    return of_digit[:, digit]
+
+
+def predicted_base(logits: torch.Tensor, offset: torch.Tensor, k: int) -> torch.Tensor:
+    """Return int64 [N], the most probable base by :func:`base_probability`: 0 A, 1 C, 2 G, 3 T."""
+    return base_probability(logits, offset, k).argmax(1)
 
 
 def hidden_base_accuracy(

@@ -183,7 +183,10 @@ def test_bad_intervals_of_a_task_are_refused_before_any_work(
         ({"pretrain": {"steps": "ten"}}, ["'pretrain.steps' = 'ten'"]),
         ({"pretrain": {"steps": 5, "warmup_steps": 5}}, ["warmup_steps 5 leave nothing"]),
         ({"motifs": {"file": "x", "background": [0.3, 0.3, 0.3, 0.3]}}, ["sums to 1.2"]),
-        ({"benchmarks": {"tasks": {"p": {"tss": "x"}}, "models": ["deep.both"]}}, ["'deep.both'"]),
+        (
+            {"benchmarks": {"tasks": {"p": {"type": "promoter", "tss": "x"}}, "models": ["deep.both"]}},
+            ["'deep.both'"],
+        ),
         ({"model": {"sequence": {"width": 10, "heads": 3}}}, ["3 heads do not divide width 10"]),
     ],
 )

@@ -1,4 +1,4 @@
-"""The benchmark of pre-training runs, and says what it measured in one line of JSON."""
+"""The benchmarks of training run, and say what they measured in one line of JSON."""
 
 import json
 import subprocess
@@ -11,10 +11,9 @@ import pytest
 ARMS = {"sequence", "multimodal", "transformers_best", "transformers_default"}
 
 
-@pytest.fixture(scope="module")
-def figures(repository: Path) -> dict[str, Any]:
+def _run(script: Path) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, repository / "tests/perf/pretrain_throughput.py", "--quick"],
+        [sys.executable, script, "--quick"],
         capture_output=True,
         text=True,
         timeout=300,
@@ -24,6 +23,11 @@ def figures(repository: Path) -> dict[str, Any]:
     (line,) = done.stdout.splitlines()
     found: dict[str, Any] = json.loads(line)
     return found
+
+
+@pytest.fixture(scope="module")
+def figures(repository: Path) -> dict[str, Any]:
+    return _run(repository / "tests/perf/pretrain_throughput.py")
 
 
 def test_sizes_and_versions_are_told(figures: dict[str, Any]) -> None:
@@ -64,3 +68,22 @@ def test_ratios_are_those_of_the_same_run(figures: dict[str, Any]) -> None:
         assert 0 < drawing["share_of_step"] < 1
         share = drawing["ms"] / times[name]
         assert drawing["share_of_step"] == pytest.approx(share, rel=0.01, abs=2e-4)
+
+
+def test_overhead_is_measured_of_each_kind_of_input(repository: Path) -> None:
+    figures = _run(repository / "tests/perf/benchmark_overhead.py")
+    assert (figures["benchmark"], figures["preset"]) == ("benchmark_overhead", "tiny")
+    assert (figures["examples"], figures["bp"], figures["motifs"]) == (300, 300, 1014)
+    # About 100 hits an example, a few of them of one motif.
+    assert 90 < figures["hits"] / figures["examples"] < 100
+    assert figures["step"].keys() == {"both", "sequence"}
+    for step in figures["step"].values():
+        assert 0 < step["batch_ms"] < step["step_ms"]
+        share = step["batch_ms"] / step["step_ms"]
+        assert step["share_of_step"] == pytest.approx(share, rel=0.02, abs=2e-5)
+    read = figures["read"]
+    assert read["rows_per_second"] == pytest.approx(300 / read["read_seconds"], rel=0.2)
+    assert 0 < figures["kmer_logistic"]["seconds"] < 60
+    assert 0 <= figures["kmer_logistic"]["accuracy"] <= 1
+    assert {"torch", "pyarrow", "scikit-learn"} <= figures["versions"].keys()
+    assert all(figures[name] for name in ("device", "precision", "threads", "machine", "python"))

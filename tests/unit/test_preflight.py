@@ -101,9 +101,9 @@ def test_the_intervals_of_a_task_are_checked_apart(
     world: SimpleNamespace, run_cli: Callable[..., SimpleNamespace]
 ) -> None:
     result = run_cli(*world.task_arguments())
-    assert (result.code, result.err) == (0, "2 intervals of task 'promoter' fit the genome\n")
+    assert (result.code, result.err) == (0, "task 'promoter' fits the genome: 2 of tss\n")
     table = pd.read_csv(world.out, sep="\t")
-    assert table[["input", "path", "records"]].values.tolist() == [["promoter", str(world.tss), 2]]
+    assert table[["input", "path", "records"]].values.tolist() == [["promoter tss", str(world.tss), 2]]
     checksum = hashlib.sha256(world.tss.read_bytes()).hexdigest()
     assert table["sha256"].tolist() == [checksum]
 

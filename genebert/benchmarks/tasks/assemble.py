@@ -18,6 +18,7 @@ from genebert.genome import SPLITS, Interval, reverse_complement
 from genebert.motifs.scan import Scanner
 
 PLACE = ["chrom", "start", "end", "strand"]
+_TEXTS = ("sequence", "alternative")
 
 
 def assemble(
@@ -60,7 +61,9 @@ def assemble(
     GenebertError
         If a split lacks a class, or a cell type is in no sample.
     """
-    kept = _capped(table, settings)
+    kept = np.arange(len(table))
+    if settings.max_examples is not None:
+        kept = first_by_hash(table, settings.max_examples, settings.seed)
     rows = table.iloc[kept].copy()
     ranks = {chrom: rank for rank, chrom in enumerate(material.genome.lengths)}
     rows["_rank"] = rows["chrom"].map(ranks).fillna(-1)
@@ -82,7 +85,8 @@ def assemble(
     else:
         beside = columns[rows["_row"].to_numpy()]
     assert (beside[:, material.columns // 2] == -1).all(), "a focal column would hold the label"
-    rows["occupancy"] = occupancy(rows, material.regions, material.index)
+    if "occupancy" not in rows:
+        rows["occupancy"] = occupancy(rows, material.regions, material.index)
     scanner = Scanner(material.motifs)
     alternatives = "alternative" in rows
     write_dataset(
@@ -120,18 +124,28 @@ def label_counts(table: pd.DataFrame, classes: Sequence[str]) -> str:
     )
 
 
-def _capped(table: pd.DataFrame, settings: Task) -> np.ndarray:
-    """Return int64 rows to keep: of each class in each split the first ones by a keyed hash."""
-    if settings.max_examples is None:
-        return np.arange(len(table))
-    names = [*PLACE, "cell_type", *(["sequence"] if "sequence" in table else [])]
+def first_by_hash(table: pd.DataFrame, number: int, seed: int) -> np.ndarray:
+    """Return int64 rows: of each label, split and cell type the first ``number`` by a keyed hash.
+
+    The draw does not depend on the order of rows, and a smaller one is part of a larger.
+
+    Parameters
+    ----------
+    table
+        As for :func:`assemble`.
+    number
+        Rows to keep.
+    seed
+        Key of the hash.
+    """
+    names = [*PLACE, "cell_type", *(name for name in _TEXTS if name in table)]
     keys = [
-        hashlib.sha256(f"{settings.seed}\t{row}".encode()).hexdigest()
+        hashlib.sha256(f"{seed}\t{row}".encode()).hexdigest()
         for row in zip(*(table[name] for name in names), strict=True)
     ]
-    order = np.argsort(np.array(keys), kind="stable")
+    order = np.argsort(np.array(keys, dtype="S64"), kind="stable")
     groups = table.iloc[order].groupby(["split", "label", "cell_type"], sort=False).cumcount()
-    return np.sort(order[groups.to_numpy() < settings.max_examples])
+    return np.sort(order[groups.to_numpy() < number])
 
 
 def _check_splits(

@@ -134,6 +134,7 @@ def occupancy(places: pd.DataFrame, regions: Path, index: SegmentIndex) -> np.nd
 
 def _covered_before(position: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Return how many bp before each position lie in regions, which are sorted and do not overlap."""
+    assert (starts[1:] >= ends[:-1]).all(), "the catalogue is sorted, and no regions overlap"
     total = np.concatenate([[0], np.cumsum(ends - starts)])
     before = np.searchsorted(starts, position, side="left")
     over = np.zeros_like(position)

@@ -1,191 +1,140 @@
-"""The logistic baselines, their features and their run."""
-
-import dataclasses
-import itertools
-import json
-from collections.abc import Callable
-from pathlib import Path
+"""The logistic regression of baselines and probes."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
+from scipy.optimize import minimize
+from sklearn.linear_model import LogisticRegression
 
-from genebert.benchmarks.baselines.logistic import fit_predict, kmer_features, motif_features
-from genebert.benchmarks.dataset import Dataset, write_dataset
-from genebert.benchmarks.run import run
-from genebert.config import Finetune
-from genebert.config import Model as ModelSettings
-from genebert.corpus.read import Corpus
+from genebert.benchmarks.baselines import logistic
+from genebert.benchmarks.baselines.logistic import PENALTIES, Logistic, fit_logistic
 from genebert.errors import GenebertError
-from genebert.model.checkpoint import Card, save_model
-from genebert.model.genebert import GeneBERT
-from genebert.sequence.codes import encode_all
 
-FEATURES = {"kmer": kmer_features, "motif": lambda dataset: motif_features(dataset, 40)}
+Data = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def auroc(dataset: Dataset, probability: np.ndarray) -> float:
-    rows = dataset.in_split("test")
-    return roc_auc_score(dataset.labels[rows], probability[rows])
+def make_data(classes: int, number: int = 240, width: int = 6, seed: int = 0) -> Data:
+    """Features of other scales and places, labels that two of them tell, rows of the two splits."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(number, width))
+    labels = np.digitize(features[:, 0] + features[:, 1] + rng.normal(size=number), [-0.5, 1.0])
+    labels = np.minimum(labels, classes - 1)
+    scaled = features * 10.0 ** np.arange(-2, width - 2) + np.arange(width)
+    rows = rng.permutation(number)
+    return scaled.astype(np.float32), labels, np.sort(rows[:160]), np.sort(rows[160:])
 
 
-@settings(max_examples=30, deadline=None)
-@given(texts=st.lists(st.text("ACGTACGTN", min_size=5, max_size=25), min_size=1, max_size=4))
-def test_kmer_features_equal_plain_counting(texts: list[str]) -> None:
-    number = len(texts)
-    dataset = Dataset(
-        table=pd.DataFrame({"label": [0] * number}),
-        classes=["no", "yes"],
-        motif_digest="",
-        catalogue="",
-        codes=encode_all(texts),
-        hit_offsets=np.zeros(number + 1, np.int64),
-        hit_motif=np.zeros(0, np.int64),
-        hit_score=np.zeros(0, np.float32),
-        columns=np.full((number, 1), -1),
-    )
-    found = kmer_features(dataset)
-    for row, text in zip(found, texts, strict=True):
-        expected = np.zeros(1024)
-        for start in range(len(text) - 4):
-            if "N" not in text[start : start + 5]:
-                index = int("".join(str("ACGT".index(b)) for b in text[start : start + 5]), 4)
-                expected[index] += 1
-        np.testing.assert_array_equal(row, expected)
+def balanced_loss(probability: np.ndarray, labels: np.ndarray, training: np.ndarray) -> float:
+    weight = 1 / np.bincount(training)[labels]
+    return float(np.average(-np.log(probability[np.arange(len(labels)), labels]), weights=weight))
 
 
-def test_motif_features_are_the_examples_hits(toy_task: Dataset) -> None:
-    found = motif_features(toy_task, 40)
-    for row in range(len(found)):
-        expected = np.zeros(40, np.float32)
-        for hit in range(*toy_task.hit_offsets[row : row + 2]):
-            expected[toy_task.hit_motif[hit]] = toy_task.hit_score[hit]
-        np.testing.assert_array_equal(found[row], expected)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_minimum_is_the_one_a_general_minimiser_finds(classes: int) -> None:
+    features, labels, train, validation = make_data(classes)
+    model, facts = fit_logistic(features, labels, train, validation, classes)
+    x = (features - features[train].mean(0)) / features[train].std(0)
+
+    def loss(flat: np.ndarray) -> float:
+        weights, intercept = flat[:-classes].reshape(classes, -1), flat[-classes:]
+        logits = x[train] @ weights.T + intercept
+        probability = np.exp(logits - logits.max(1, keepdims=True))
+        probability /= probability.sum(1, keepdims=True)
+        penalised = weights if classes > 2 else weights[1:] - weights[:1]
+        own = labels[train]
+        return balanced_loss(probability, own, own) + facts["penalty"] / 2 * (penalised**2).sum()
+
+    start = np.zeros(classes * (x.shape[1] + 1))
+    found = minimize(loss, start, method="L-BFGS-B", options={"maxiter": 500, "ftol": 1e-13})
+    logits = x @ found.x[:-classes].reshape(classes, -1).T + found.x[-classes:]
+    expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(model.predict(features), expected, atol=5e-3)
+    ours = np.concatenate([model.weights.ravel(), model.intercept])
+    assert loss(ours) == pytest.approx(found.fun, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", FEATURES)
-def test_the_planted_answer_is_learnt(toy_task: Dataset, name: str) -> None:
-    probability = fit_predict(FEATURES[name](toy_task), toy_task, seed=0)
-    assert ((probability >= 0) & (probability <= 1)).all()
-    assert auroc(toy_task, probability) > 0.9
-
-
-@pytest.mark.parametrize("name", FEATURES)
-def test_shuffled_labels_teach_nothing(toy_task: Dataset, name: str) -> None:
-    found = []
-    for seed in range(3):
-        labels = np.random.default_rng(seed).permutation(toy_task.labels)
-        table = toy_task.table.assign(
-            label=np.where(toy_task.table["split"] == "test", toy_task.labels, labels)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_validation_chooses_the_penalty(classes: int) -> None:
+    features, labels, train, validation = make_data(classes, number=200, seed=3)
+    model, facts = fit_logistic(features, labels, train, validation, classes)
+    x = (features - features[train].mean(0)) / features[train].std(0)
+    losses = []
+    for penalty in PENALTIES:  # each from scratch, without the path
+        solver = LogisticRegression(
+            C=1 / (penalty * len(train)), class_weight="balanced", tol=1e-8, max_iter=10_000
         )
-        shuffled = dataclasses.replace(toy_task, table=table)
-        found.append(auroc(toy_task, fit_predict(FEATURES[name](toy_task), shuffled, seed=0)))
-    assert np.mean(found) == pytest.approx(0.5, abs=0.2)
+        probability = solver.fit(x[train], labels[train]).predict_proba(x[validation])
+        losses.append(balanced_loss(probability, labels[validation], labels[train]))
+    assert facts["penalty"] == PENALTIES[int(np.argmin(losses))]
+    assert facts["validation_loss"] == pytest.approx(min(losses), rel=1e-3)
+    own = balanced_loss(model.predict(features[validation]), labels[validation], labels[train])
+    assert facts["validation_loss"] == pytest.approx(own)
 
 
-def test_test_examples_do_not_change_the_fit(toy_task: Dataset) -> None:
-    test = toy_task.in_split("test")
-    rest = np.setdiff1d(np.arange(len(toy_task.labels)), test)
-    features = kmer_features(toy_task)
-    other = features.copy()
-    other[test] = 9
-    table = toy_task.table.copy()
-    table.loc[test, "label"] = 0
-    first = fit_predict(features, toy_task, seed=0)
-    second = fit_predict(other, dataclasses.replace(toy_task, table=table), seed=0)
-    np.testing.assert_array_equal(first[rest], second[rest])
+def test_rows_of_neither_split_change_nothing() -> None:
+    features, labels, train, validation = make_data(2)
+    held_out = validation[40:]
+    first, _ = fit_logistic(features, labels, train, validation[:40], 2)
+    features[held_out], labels[held_out] = 1e6, 1 - labels[held_out]
+    second, _ = fit_logistic(features, labels, train, validation[:40], 2)
+    np.testing.assert_array_equal(first.weights, second.weights)
+    np.testing.assert_array_equal(first.intercept, second.intercept)
 
 
-@pytest.fixture
-def files(
-    toy_task: Dataset, synthetic_corpus: Corpus, write_corpus: Callable, tmp_path: Path
-) -> tuple[Path, Path]:
-    """The task and its corpus as files."""
-    offsets = toy_task.hit_offsets
+def test_a_rare_class_weighs_as_much_as_a_common_one() -> None:
+    rng = np.random.default_rng(0)
+    labels = (rng.random(2000) < 0.05).astype(int)
+    features = (labels + rng.normal(size=2000))[:, None]
+    model, _ = fit_logistic(features, labels, np.arange(1500), np.arange(1500, 2000), 2)
+    said = model.predict(features)[:, 1] > 0.5
+    assert said[labels == 1].mean() == pytest.approx(said[labels == 0].mean() * -1 + 1, abs=0.1)
 
-    def lists(values: np.ndarray, kind: type) -> list[np.ndarray]:
-        pairs = itertools.pairwise(offsets)
-        return [values[first:last].astype(kind) for first, last in pairs]
 
-    metadata = {name: getattr(toy_task, name) for name in ("classes", "motif_digest", "catalogue")}
-    write_dataset(
-        toy_task.table,
-        lists(toy_task.hit_motif, np.uint16),
-        lists(toy_task.hit_score, np.float16),
-        toy_task.columns,
-        metadata,
-        tmp_path / "dataset.parquet",
+def test_a_class_that_training_lacks_is_not_expected() -> None:
+    features, labels, train, validation = make_data(3)
+    for lacking in range(3):
+        own = train[labels[train] != lacking]
+        model, facts = fit_logistic(features, labels, own, validation, 3)
+        probability = model.predict(features)
+        assert probability.shape == (240, 3)
+        assert (probability[:, lacking] < 1e-6).all()
+        assert np.isfinite(facts["validation_loss"])
+
+
+def test_one_class_only_is_refused() -> None:
+    features, labels, train, validation = make_data(2)
+    with pytest.raises(GenebertError, match="one class"):
+        fit_logistic(features, labels, train[labels[train] == 1], validation, 2)
+
+
+def test_a_feature_that_does_not_vary_is_no_trouble() -> None:
+    features, labels, train, validation = make_data(2)
+    model, _ = fit_logistic(features, labels, train, validation, 2)
+    wider = np.concatenate([features, np.full((240, 1), 300, np.float32)], axis=1)
+    constant, _ = fit_logistic(wider, labels, train, validation, 2)
+    np.testing.assert_allclose(constant.predict(wider), model.predict(features), atol=1e-5)
+
+
+def test_the_same_data_give_the_same_bits() -> None:
+    features, labels, train, validation = make_data(3, number=600, width=40)
+    first, second = (fit_logistic(features, labels, train, validation, 3)[0] for _ in range(2))
+    np.testing.assert_array_equal(first.weights, second.weights)
+
+
+@settings(max_examples=25, deadline=None)
+@given(number=st.integers(0, 20), classes=st.integers(2, 4), seed=st.integers(0, 99))
+def test_probabilities_are_a_softmax_block_by_block(number: int, classes: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    model = Logistic(
+        rng.normal(size=3), rng.uniform(1, 2, 3), rng.normal(size=(classes, 3)), rng.normal(size=classes)
     )
-    return tmp_path / "dataset.parquet", write_corpus(synthetic_corpus, tmp_path / "corpus")
-
-
-@pytest.mark.parametrize("name", ["kmer_logistic", "motif_logistic"])
-def test_a_baselines_run_writes_predictions_and_the_metrics_they_give(
-    files: tuple[Path, Path], toy_task: Dataset, tmp_path: Path, name: str
-) -> None:
-    run(*files, name, None, Finetune(), "toy", 3, "cpu", tmp_path / "out")
-    predictions = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
-    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert predictions["label"].tolist() == toy_task.labels.tolist()
-    assert (metrics["task"], metrics["model"], metrics["seed"]) == ("toy", name, 3)
-    for split in ("validation", "test"):
-        rows = predictions[predictions["split"] == split]
-        expected = roc_auc_score(rows["label"], rows["score"])
-        assert metrics[split]["auroc"] == pytest.approx(expected)
-        assert metrics[split]["examples"] == len(rows)
-    assert metrics["test"]["auroc"] > 0.9
-
-
-def test_a_network_without_weights_is_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(GenebertError, match="weights"):
-        run(*files, "scratch.both", None, Finetune(), "toy", 3, "cpu", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_corpus_of_other_regions_or_motifs_is_refused(
-    files: tuple[Path, Path],
-    synthetic_corpus: Corpus,
-    write_corpus: Callable,
-    tmp_path: Path,
-) -> None:
-    """As many regions, with ids that are row numbers too: nothing else would tell them apart."""
-    for field, said in (("catalogue", "regions"), ("motif_digest", "motifs")):
-        metadata = synthetic_corpus.metadata.model_copy(update={field: "another"})
-        other = write_corpus(dataclasses.replace(synthetic_corpus, metadata=metadata), tmp_path / field)
-        with pytest.raises(GenebertError, match=f"dataset and corpus have other {said}"):
-            run(files[0], other, "kmer_logistic", None, Finetune(), "toy", 3, "cpu", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_baseline_and_a_sequence_model_read_no_part(
-    files: tuple[Path, Path],
-    synthetic_corpus: Corpus,
-    tiny_model: GeneBERT,
-    tiny_settings: ModelSettings,
-    tmp_path: Path,
-) -> None:
-    facts = synthetic_corpus.metadata
-    card = Card(
-        settings=tiny_settings,
-        motifs=facts.motifs,
-        motif_digest=facts.motif_digest,
-        variant="scratch",
-        seed=0,
-        steps=0,
-    )
-    save_model(tiny_model, card, {}, tmp_path / "model")
-
-    def runs(name: str) -> str:
-        quick = Finetune(epochs=1, patience=1)
-        return run(*files, name, tmp_path / "model", quick, "toy", 3, "cpu", tmp_path / name)
-
-    assert "scratch.both" in runs("scratch.both")
-    for part in files[1].glob("part-*"):
-        part.unlink()
-    for name in ("kmer_logistic", "motif_logistic", "scratch.sequence"):
-        assert name in runs(name)
-    with pytest.raises(GenebertError, match="missing or damaged"):
-        runs("scratch.region")
+    features = rng.normal(size=(number, 3)) * 50
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logistic, "_BLOCK", 7)
+        found = model.predict(features)
+    assert found.shape == (number, classes)
+    for row, probability in zip(features, found, strict=True):
+        logits = model.weights @ ((row - model.mean) / model.scale) + model.intercept
+        expected = np.exp(logits - logits.max())
+        np.testing.assert_allclose(probability, expected / expected.sum(), atol=1e-12)
