@@ -36,7 +36,7 @@ _BATCH = 64
 
 
 def write_attribution(
-    weights: str | Path, corpus_folder: str | Path, out: str | Path, device: str
+    weights: str | Path, corpus_folder: str | Path, out: str | Path, device: str, threads: int = 1
 ) -> str:
     """Write what a model's sequence features hang on at the densest held-out place; return a line.
 
@@ -52,12 +52,15 @@ def write_attribution(
         region's start), ``strand``, ``score``.
     device
         That the network computes on.
+    threads
+        On the CPU; the same number gives the same bits.
 
     Raises
     ------
     GenebertError
         If the model is damaged or of other motifs, or no region is without N.
     """
+    use_threads(threads, device)
     corpus = Metadata(**read_manifest(corpus_folder)["metadata"])
     model, card = load_model(weights, corpus.motif_digest)
     model = model.to(device).eval()

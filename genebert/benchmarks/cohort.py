@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from genebert.benchmarks.answer import Answer, Question
 from genebert.benchmarks.individuals import Individuals, read_individuals

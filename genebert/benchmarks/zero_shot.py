@@ -168,7 +168,7 @@ def _readers(question: Question) -> tuple[_Reader, _Reader]:
             if inputs != "region":
                 (codes,) = sequences.batch(rows)
                 strands = codes, reverse_complement(codes)
-                parts.append(torch.stack([model.sequence_features(own) for own in strands]))
+                parts.append(torch.stack([model.sequence_features(strand) for strand in strands]))
             if matrices is not None:
                 _, matrix, present = matrices.batch(rows)
                 parts.append(model.region_features(matrix, present).expand(2, -1, -1))

@@ -163,12 +163,10 @@ def _fates(what: str, column: str, rows: pd.DataFrame) -> str:
     for _, row in rows[rows[column].notna()].iterrows():
         low, high = row[f"{column}_low"], row[f"{column}_high"]
         found = Difference(row[column], None if pd.isna(low) else (low, high))
-        fates.setdefault(found.verdict, []).append(
-            f"`{row['model']}` ({number(row[column], signed=True)})"
-        )
-    return (
-        f"{what}: " + "; ".join(f"{fate}: {', '.join(m)}" for fate, m in fates.items()) if fates else ""
-    )
+        shown = number(row[column], signed=True)
+        fates.setdefault(found.verdict, []).append(f"`{row['model']}` ({shown})")
+    told = "; ".join(f"{fate}: {', '.join(models)}" for fate, models in fates.items())
+    return f"{what}: {told}." if told else ""
 
 
 def _figures(

@@ -176,7 +176,7 @@ def bars(title: str, rows: pd.DataFrame, untrained: str, simulated: bool = False
     for panel, columns, heading in zip(axes[0], names, titles, strict=True):
         _bars(panel, rows, columns, chance if panel is first else 0.0, untrained)
         panel.set_title(heading)
-    _one_scale(axes[0, 1:])
+    _one_scale(list(axes[0, 1:]))
     first.set_yticks(range(len(rows)), [short(model) for model in rows["model"]], fontsize=8)
     first.invert_yaxis()
     first.margins(y=0.01)
