@@ -14,6 +14,7 @@ import torch
 
 from genebert.corpus.manifest import read_manifest
 from genebert.corpus.schema import Metadata
+from genebert.devices import use_threads
 from genebert.errors import GenebertError
 from genebert.files import complete_or_absent
 from genebert.genome import SPLITS

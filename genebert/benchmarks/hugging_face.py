@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from genebert.benchmarks.dataset import Dataset
 from genebert.benchmarks.examples import in_batches
 from genebert.errors import GenebertError
 from genebert.model.heads import ClassHead
@@ -195,11 +194,6 @@ def tokenise(encoder: Encoder, codes: np.ndarray) -> tuple[np.ndarray, np.ndarra
         ids[np.arange(ids.shape[1]) < lengths[:, None]] = flat
         return ids, lengths
     return _ids_of_kmers(encoder, codes)
-
-
-def check_length(encoder: Encoder, dataset: Dataset) -> None:
-    """Refuse a dataset as :class:`Tokens` does."""
-    Tokens(encoder, dataset.codes, "cpu")
 
 
 def texts_of(codes: np.ndarray) -> list[str]:

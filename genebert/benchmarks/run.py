@@ -115,8 +115,8 @@ def _with_positions(question: Question, answer: Answer) -> Answer:
     assert answer.of_sequences is not None
     assert question.companion is not None
     table, scores = positions.score(question.companion, answer.of_sequences)
-    examples = question.dataset.table
-    table["example_id"] = len(examples) + np.arange(len(table))
+    examples = question.dataset.table if answer.table is None else answer.table
+    table["example_id"] = len(question.dataset.table) + np.arange(len(table))
     return replace(
         answer,
         table=pd.concat([examples, table], ignore_index=True),

@@ -24,7 +24,7 @@ class Finetune(Section):
     """Fine-tuning, one protocol for every network and task."""
 
     learning_rates: list[Positive] = Field(
-        default=[3.0e-5, 1.0e-4, 3.0e-4],
+        default=[3.0e-5, 1.0e-4, 3.0e-4, 1.0e-3],
         min_length=1,
         description="peak learning rates of AdamW, a trial each; the validation loss chooses",
     )

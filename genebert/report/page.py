@@ -85,37 +85,45 @@ def write_report(
     pretrainings = read_runs(histories)
     trained = any(run.recipe.trained for run in pretrainings)
     untrained = next((run.variant for run in pretrainings if not run.recipe.trained), "scratch")
-    environment = jinja2.Environment(
+    place, matrix = draw_locus(corpus)
+    page = (
+        templates()
+        .get_template("page.html")
+        .render(
+            title=title,
+            version=__version__,
+            stages=stage_rows(
+                results / "logs/timings", _unneeded(pretrainings, tasks, embedded, attributed)
+            ),
+            inputs=read_inputs(results / "reference", tasks),
+            manifest=manifest,
+            metadata=corpus.metadata,
+            dropped=motifs.dropped,
+            short=sum(m.realised_p > motifs.p_value * (1 + 1e-9) for m in motifs.motifs),
+            p_value=motifs.p_value,
+            statistics=draw_statistics(corpus, results / "corpus", manifest),
+            locus=place,
+            matrix=matrix,
+            curves=curves.pretraining(pretrainings) if trained else "",
+            pretraining=pretraining.section(pretrainings) if trained else {},
+            attribution=locus.section(attributed, motifs),
+            embedding=embeddings.section(embedded),
+            benchmarks=benchmarks.section(results, runs, tasks, block_bp, untrained),
+        )
+    )
+    with open_text_for_writing(out) as text:
+        text.write(page)
+    return f"{len(page) / 1e6:.1f} MB"
+
+
+def templates() -> jinja2.Environment:
+    """Return where the page's templates are."""
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("genebert.report", "."),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    place, matrix = draw_locus(corpus)
-    page = environment.get_template("page.html").render(
-        title=title,
-        version=__version__,
-        stages=stage_rows(
-            results / "logs/timings", _unneeded(pretrainings, tasks, embedded, attributed)
-        ),
-        inputs=read_inputs(results / "reference", tasks),
-        manifest=manifest,
-        metadata=corpus.metadata,
-        dropped=motifs.dropped,
-        short=sum(m.realised_p > motifs.p_value * (1 + 1e-9) for m in motifs.motifs),
-        p_value=motifs.p_value,
-        statistics=draw_statistics(corpus, results / "corpus", manifest),
-        locus=place,
-        matrix=matrix,
-        curves=curves.pretraining(pretrainings) if trained else "",
-        pretraining=pretraining.section(pretrainings) if trained else {},
-        attribution=locus.section(attributed, motifs),
-        embedding=embeddings.section(embedded),
-        benchmarks=benchmarks.section(results, runs, tasks, block_bp, untrained),
-    )
-    with open_text_for_writing(out) as text:
-        text.write(page)
-    return f"{len(page) / 1e6:.1f} MB"
 
 
 def _unneeded(

@@ -68,8 +68,8 @@ class Cnn(nn.Module):
 class DeePromoter(nn.Module):
     """DeePromoter (Oubounyt et al. 2019): convolutions side by side, a bidirectional LSTM, dense layers.
 
-    As published: the three kernel lengths, maxima over 6 bp, 32 units of the LSTM, 128 dense ones. Ours:
-    32 filters a kernel, dropout, as many outputs as classes, and the protocol by which it is trained.
+    Its architecture, not its code: the sizes (constants of this module), dropout, as many outputs as
+    classes and the protocol by which it is trained are ours.
 
     Parameters
     ----------

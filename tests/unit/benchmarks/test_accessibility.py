@@ -1,5 +1,6 @@
 """Accessibility across cell types: which examples there are, and that no feature holds their label."""
 
+import hashlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from genebert.config import AccessibilityTask
 from genebert.errors import GenebertError
 from genebert.genome import SPLITS, Genome, Interval, SegmentIndex, index_genome, split_segments
 from genebert.motifs.table import MotifTable
+from genebert.versions import STAGES
 
 WIDTH, STEP, COLUMNS, BLOCK = 60, 100, 8, 500
 LENGTHS = {"chr1": 24_000, "chr2": 12_000}
@@ -265,3 +267,12 @@ def test_cell_types_that_do_not_fit_are_refused(
     assert said in told.value.what
     assert told.value.where == f"cell_types.{where}".rstrip(".")
     assert not (tmp_path / "d").exists()
+
+
+def test_the_dataset_is_that_of_this_version(dataset: Dataset) -> None:
+    names = ["chrom", "start", "label", "cell_type", "split", "subset"]
+    text = dataset.table[names].to_csv(index=False, lineterminator="\n") + str(dataset.columns.tolist())
+    assert (STAGES["accessibility"], hashlib.sha256(text.encode()).hexdigest()[:16]) == (
+        1,
+        "",
+    ), "the task's examples changed: raise STAGES['accessibility'] in genebert/versions.py"

@@ -21,6 +21,7 @@ from genebert.errors import GenebertError
 from genebert.genome import Genome, Interval, SegmentIndex, index_genome, split_segments
 from genebert.motifs.read import read_motifs
 from genebert.motifs.table import MotifTable, score_motifs
+from genebert.versions import STAGES
 
 WIDTH, REGION, STEP = 60, 150, 400
 LENGTHS = {"chr1": 80_000, "chr2": 40_000}
@@ -181,6 +182,16 @@ def test_negatives_keep_off_windows_that_reach_beyond_their_peak(
     assert len(positives) == len(negatives) > 25
     assert positives <= bound
     assert not negatives & bound
+
+
+def test_windows_wider_than_regions_keep_off_one_another(land: SimpleNamespace, tmp_path: Path) -> None:
+    lines = (land.folder / PEAKS["A"]).read_text().splitlines(keepends=True)
+    (tmp_path / "few.narrowPeak").write_text("".join(lines[::4]))
+    files = {"peaks.A": tmp_path / "few.narrowPeak"}
+    found, _ = _build(land, tmp_path / "d", files, peaks={"A": "x"}, width=STEP + 50)
+    for _, rows in found.table.groupby(["chrom", "label"]):
+        assert len(rows) > 5
+        assert (np.diff(rows["start"]) >= STEP + 50).all()
 
 
 def test_classes_are_alike_in_number_strand_length_and_gc(dataset: Dataset) -> None:
@@ -423,3 +434,12 @@ def test_the_demo_has_examples_of_both_classes_in_all_splits(
     assert "500 peaks" in told
     assert (found.columns == -1).all()
     assert found.metadata["neighbours"] is False
+
+
+def test_the_dataset_is_that_of_this_version(dataset: Dataset) -> None:
+    names = ["chrom", "start", "end", "strand", "label", "cell_type", "split"]
+    text = dataset.table[names].to_csv(index=False, lineterminator="\n") + str(dataset.columns.tolist())
+    assert (STAGES["tfbs"], hashlib.sha256(text.encode()).hexdigest()[:16]) == (
+        1,
+        "",
+    ), "the task's examples changed: raise STAGES['tfbs'] in genebert/versions.py"

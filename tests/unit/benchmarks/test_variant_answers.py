@@ -1,6 +1,7 @@
 """Answers to tasks of variants: planted signals, folds that are kept apart, labels that mean nothing."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from genebert.config import Finetune, parse_model
 from genebert.config import Model as ModelSettings
 from genebert.corpus.read import Corpus
 from genebert.errors import GenebertError
+from genebert.genome import reverse_complement
 from genebert.model.checkpoint import Card, save_model
 from genebert.model.genebert import GeneBERT
 from genebert.sequence.codes import decode
@@ -171,6 +173,25 @@ def test_what_is_planted_is_found(toy: Dataset, ask: Callable, name: str, least:
     else:
         assert found.facts["readout"] == "distance"
         assert found.facts["mean"] == pytest.approx(score.mean())
+
+
+def test_kmers_are_those_of_the_reference_and_what_changes_on_both_strands(
+    toy: Dataset, ask: Callable
+) -> None:
+    words = {"".join(word): at for at, word in enumerate(itertools.product("ACGT", repeat=5))}
+
+    def counts(texts: pd.Series) -> np.ndarray:
+        found = np.zeros((NUMBER, len(words)), np.float32)
+        for row, text in enumerate(texts):
+            for strand in (text, reverse_complement(text)):
+                for start in range(WIDTH - 4):
+                    found[row, words[strand[start : start + 5]]] += 0.5
+        return found
+
+    reference, alternative = counts(toy.table["sequence"]), counts(toy.table["alternative"])
+    features = np.concatenate([reference, alternative - reference], axis=1)
+    expected, _ = out_of_fold(features, toy.labels, toy.table["fold"].to_numpy(), "here")
+    np.testing.assert_array_equal(ask(toy, "kmer_logistic").scores, expected)
 
 
 @pytest.mark.parametrize("name", ["kmer_logistic", "motif_logistic", "multimodal.both.probe"])

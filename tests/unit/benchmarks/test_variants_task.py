@@ -191,6 +191,15 @@ def test_any_folds_keep_their_word(places: list[tuple[int, int]], folds: int) ->
     assert np.array_equal(again, found[order]), "the order of rows does not matter"
 
 
+def test_the_largest_go_first_each_to_the_emptiest_fold() -> None:
+    """Five chromosomes of 5, 4, 3, 3 and 3 variants: 5 | 4, then 5 | 7, 8 | 7, 8 | 10."""
+    sizes = {"c": 3, "a": 5, "d": 3, "b": 4, "e": 3}
+    chrom = [name for name, size in sizes.items() for _ in range(size)]
+    table = pd.DataFrame({"chrom": chrom, "start": range(len(chrom))})
+    found = dict(zip(chrom, folds_of(table, 2, BLOCK, "here").tolist(), strict=True))
+    assert found == {"a": 0, "b": 1, "c": 1, "d": 0, "e": 1}
+
+
 def test_the_order_of_the_file_and_its_form_do_not_matter(
     genome: Genome, material: Material, tmp_path: Path
 ) -> None:

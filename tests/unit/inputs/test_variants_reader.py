@@ -357,12 +357,13 @@ def test_dosages_are_copies_of_each_alternate_allele(tmp_path: Path) -> None:
 
 
 def test_a_genotype_named_twice_is_kept_once_unless_it_differs(tmp_path: Path) -> None:
-    records = ["chr1 5 . A C . . . GT 0|1 1/1 0|0", "chr1 6 . A C . . . GT 1 1 1"]
-    found = genotypes(tmp_path, *records, "chr1 5 . A C . . . GT 1|0 1|1 0/0")
-    assert found.table["line"].tolist() == [8, 9]
+    first, last = "chr1 5 . A C . . . GT 0|1 1/1 0|0", "chr1 6 . A C . . . GT 1 1 1"
+    found = genotypes(tmp_path, first, "chr1 5 . A C . . . GT 1|0 1|1 0/0", last)
+    assert found.table["line"].tolist() == [8, 10]
     assert found.dosage.tolist() == [[1, 2, 0], [1, 1, 1]]
+    assert found.dropped == {"duplicate": 1}
     with pytest.raises(GenebertError, match=r"chr1:5 A>C has two genotypes .*lines 8 and 10"):
-        genotypes(tmp_path, *records, "chr1 5 . A C . . . GT 1|1 1|1 0/0")
+        genotypes(tmp_path, first, last, "chr1 5 . A C . . . GT 1|1 1|1 0/0")
 
 
 @pytest.mark.parametrize(
