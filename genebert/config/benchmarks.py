@@ -57,7 +57,7 @@ class Benchmarks(Section):
                     for cell_type in _CTCF
                 },
                 "splicing": {"type": "splicing", "annotation": _GENCODE, "drop_paralogs": True},
-                "accessibility": {"type": "accessibility", "max_examples": 100_000},
+                "accessibility": {"type": "accessibility", "max_examples": 20_000},
                 **{
                     f"variants.{kind}": {"type": "variants", "variants": _TRAITGYM.format(kind)}
                     for kind in ("mendelian", "complex")

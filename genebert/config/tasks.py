@@ -17,7 +17,7 @@ class Task(Section):
     type: TaskType = Field(description="kind of task")
     max_examples: Count | None = Field(
         default=None,
-        description="only so many examples of each class in each split, a fixed draw; all models see "
+        description="only so many examples of each class in each split and cell type, a fixed draw; all models see "
         "the same",
     )
     seed: _Seed = Field(default=1, description="seed of what the task draws (negatives, subsets)")

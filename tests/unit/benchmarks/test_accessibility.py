@@ -274,5 +274,5 @@ def test_the_dataset_is_that_of_this_version(dataset: Dataset) -> None:
     text = dataset.table[names].to_csv(index=False, lineterminator="\n") + str(dataset.columns.tolist())
     assert (STAGES["accessibility"], hashlib.sha256(text.encode()).hexdigest()[:16]) == (
         1,
-        "",
+        "a4aa6ff0baf149a5",
     ), "the task's examples changed: raise STAGES['accessibility'] in genebert/versions.py"

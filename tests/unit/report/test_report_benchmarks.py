@@ -423,7 +423,7 @@ def test_at_most_eight_lines_are_told_apart() -> None:
     models = [f"variant{i}.both" for i in range(12)] + ["cnn", "gc_only"]
     means = {model: i / 20 for i, model in enumerate(models)}
     looks = chosen(means, looks_of(models))
-    assert list(looks)[0] == "gc_only" and looks["gc_only"] is BEST_BASELINE
+    assert next(iter(looks)) == "gc_only" and looks["gc_only"] is BEST_BASELINE
     assert looks["cnn"] is OTHER
     told = [look for look in looks.values() if look not in (OTHER, BEST_BASELINE)]
     assert len(told) == HIGHLIGHTED == len({(look.colour, look.dash) for look in told})

@@ -10,14 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from genebert.attribution import densest_region, write_attribution
+from genebert.benchmarks.leakage import write_leakage
 from genebert.config import Compute, Pretrain, Variant
 from genebert.config import Model as ModelSettings
+from genebert.corpus.manifest import read_manifest
 from genebert.corpus.read import Corpus
+from genebert.embed import write_embeddings
 from genebert.motifs.table import write_motif_table
 from genebert.pretrain.loop import pretrain
 from genebert.pretrain.record import Outputs
 from genebert.pretrain.setup import Sources
 from genebert.report.page import write_report
+from genebert.report.tables import write_summary
 
 MOTIFS = 40
 VARIANTS = {
@@ -208,6 +213,53 @@ def test_sequences_alone_have_no_column_of_matrices(results: Path, tmp_path: Pat
     page = write(results, ["sequence_only", "scratch"], tmp_path / "report.html")
     assert "Hidden matrix blocks" not in page and "ridge regression" not in page
     assert "Fully hidden bases" in page
+
+
+def test_the_whole_page(
+    results: Path, make_task: Callable[..., list[Path]], tmp_path: Path, page: str
+) -> None:
+    """A task with its leakage, embeddings and attributions, all made by the true stages."""
+    for name in ("corpus", "motifs", "pretrain", "logs", "reference"):
+        (tmp_path / name).symlink_to(results / name)
+    corpus = results / "corpus"
+    catalogue = read_manifest(corpus)["metadata"]["catalogue"]
+    runs = make_task(
+        tmp_path,
+        catalogue,
+        name="toy",
+        settings={"type": "promoter", "tss": "t.bed"},
+        classes=["other", "promoter"],
+        models={"multimodal.both": 1.0, "gc_only": 0.5},
+    )
+    folder = tmp_path / "benchmarks"
+    write_leakage(folder / "toy/dataset.parquet", corpus, folder / "toy/leakage.tsv")
+    write_summary(runs, 1_000_000, folder / "summary.tsv")
+    (results / "reference/preflight.toy.tsv").write_text("input\tpath\trecords\tsha256\n")
+    made: dict[str, list[Path]] = {"embedded": [], "attributed": []}
+    for variant in VARIANTS:
+        model = results / f"pretrain/{variant}/seed1/model"
+        own = tmp_path / f"features/{variant}/seed1"
+        write_embeddings(model, corpus, "both", own / "embeddings.parquet", "cpu", sample=20)
+        write_attribution(model, corpus, own / "attribution.parquet", "cpu")
+        made["embedded"].append(own / "embeddings.parquet")
+        made["attributed"].append(own / "attribution.parquet")
+    out = tmp_path / "report.html"
+    histories = sorted((results / "pretrain").glob("*/seed*/history.tsv"))
+    write_report(tmp_path, runs, histories, ["toy"], "toy", 1_000_000, out, **made)
+    whole = out.read_text()
+    text = Page(whole).text
+    for part in ("Region embeddings by cell type", "What the features of one place hang on", "<h3>toy"):
+        assert part in whole and part not in page
+    checks = len((folder / "toy/leakage.tsv").read_text().splitlines()) - 1
+    assert f"of {checks} checks are flagged" in text and checks > 3
+    facts = densest_region(corpus)
+    assert f"{facts['chrom']}:{facts['start']:,}-{facts['end']:,}, the test region" in text
+    for variant in VARIANTS:
+        assert whole.count(f">{variant}, seed 1<") == 2
+    for cell_type in read_manifest(corpus)["metadata"]["cell_types"]:
+        assert f">{cell_type}<" in whole
+    stages = re.findall(r"<li><b>(\w+)</b>", whole)
+    assert stages[-6:] == ["embed", "attribution", "task", "leakage", "benchmark", "summary"]
 
 
 def test_nothing_trained_is_said(results: Path, tmp_path: Path) -> None:
