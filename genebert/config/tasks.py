@@ -17,8 +17,8 @@ class Task(Section):
     type: TaskType = Field(description="kind of task")
     max_examples: Count | None = Field(
         default=None,
-        description="only so many examples of each class in each split and cell type, a fixed draw; all models see "
-        "the same",
+        description="only so many examples of each class in each split and cell type, a fixed draw; all "
+        "models see the same",
     )
     seed: _Seed = Field(default=1, description="seed of what the task draws (negatives, subsets)")
     models: list[Text] | None = Field(
@@ -200,10 +200,10 @@ class VariantsTask(Task):
     )
     label: Text = Field(default="label", description="column of the label, or INFO key of a VCF")
     positive: list[Text] = Field(
-        default=["1", "true", "True"], min_length=1, description="label values of variants that matter"
+        default=["1", "true"], min_length=1, description="label values of variants that matter"
     )
     negative: list[Text] = Field(
-        default=["0", "false", "False"],
+        default=["0", "false"],
         min_length=1,
         description="label values of variants that do not; rows with other values are left out, counted",
     )

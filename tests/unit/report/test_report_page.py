@@ -17,7 +17,7 @@ from genebert.config import Model as ModelSettings
 from genebert.corpus.manifest import read_manifest
 from genebert.corpus.read import Corpus
 from genebert.embed import write_embeddings
-from genebert.motifs.table import write_motif_table
+from genebert.motifs.table import read_motif_table, write_motif_table
 from genebert.pretrain.loop import pretrain
 from genebert.pretrain.record import Outputs
 from genebert.pretrain.setup import Sources
@@ -81,9 +81,9 @@ def results(
     folder = tmp_path_factory.mktemp("results")
     corpus = make_corpus(motifs=MOTIFS)
     names = [f"MA{number} TF{number}" for number in range(MOTIFS)]
-    metadata = corpus.metadata.model_copy(update={"motifs": names})
+    digest = _write_motifs(folder)
+    metadata = corpus.metadata.model_copy(update={"motifs": names, "motif_digest": digest})
     write_corpus(Corpus(**{**vars(corpus), "metadata": metadata}), folder / "corpus")
-    _write_motifs(folder)
     (folder / "reference").mkdir()
     (folder / "reference/preflight.tsv").write_text(
         "input\tpath\trecords\tsha256\ngenome\tg.fa\t2\tabcdef\n"
@@ -109,7 +109,8 @@ def results(
     return folder
 
 
-def _write_motifs(folder: Path) -> None:
+def _write_motifs(folder: Path) -> str:
+    """Write a motif table; return its digest."""
     counts = np.random.default_rng(0).integers(1, 30, (MOTIFS, 4, 8))
     text = "".join(
         f">MA{number}\tTF{number}\n"
@@ -121,6 +122,7 @@ def _write_motifs(folder: Path) -> None:
     (folder / "motifs.jaspar").write_text(text)
     table = folder / "motifs/motifs.parquet"
     write_motif_table(folder / "motifs.jaspar", [0.25] * 4, 1.0, 0.01, 0.05, "file", None, table)
+    return read_motif_table(table).digest()
 
 
 def write(results: Path, variants: list[str], out: Path) -> str:
