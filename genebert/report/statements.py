@@ -122,7 +122,7 @@ _WHAT: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]] = 
 
 
 def permutation_tests(facts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return what burdens add to covariates, by model of a cohort: gain, p-value, permutations.
+    """Return what burdens add to covariates, by model of a cohort: gain, p-value, number of draws.
 
     Parameters
     ----------
