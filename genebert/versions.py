@@ -19,6 +19,8 @@ STAGES = {
     "corpus": 3,
     "npmi": 1,
     "pretrain": 2,
+    "embed": 1,
+    "attribution": 1,
     "promoter": 4,
     "tfbs": 1,
     "splicing": 1,

@@ -118,6 +118,8 @@ def _report(options: argparse.Namespace) -> str:
         title=options.title,
         block_bp=options.block_bp,
         out=options.out,
+        embedded=options.embeddings,
+        attributed=options.attributions,
     )
 
 
@@ -200,6 +202,8 @@ STAGES: Stages = {
             "--runs": {"nargs": "*", "default": [], "help": "folders of runs"},
             "--tasks": {"nargs": "*", "default": [], "help": "names of the tasks"},
             "--histories": {"nargs": "*", "default": [], "help": "history.tsv of pre-trainings"},
+            "--embeddings": {"nargs": "*", "default": [], "help": "files made by `embed`"},
+            "--attributions": {"nargs": "*", "default": [], "help": "files made by `attribution`"},
             "--title": needed("name of the dataset"),
             **BLOCK,
             **OUT,

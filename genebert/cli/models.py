@@ -81,6 +81,35 @@ def _variant(settings: config.Pretrain, name: str) -> config.Variant:
     return settings.variants[name]
 
 
+def _embed(options: argparse.Namespace) -> str:
+    from genebert.embed import write_embeddings
+
+    return write_embeddings(
+        options.weights,
+        options.corpus,
+        options.inputs,
+        options.out,
+        device_of(section(config.Compute, options.compute, "--compute")),
+        sample=options.sample,
+        threads=options.threads,
+    )
+
+
+def _attribution(options: argparse.Namespace) -> str:
+    from genebert.attribution import write_attribution
+
+    return write_attribution(
+        options.weights,
+        options.corpus,
+        options.out,
+        device_of(section(config.Compute, options.compute, "--compute")),
+        threads=options.threads,
+    )
+
+
+_WEIGHTS = {"--weights": needed("folder of the pre-trained model", type=Path)}
+_THREADS = {"--threads": optional("CPU threads", 1, type=int)}
+
 STAGES: Stages = {
     "npmi": (
         _npmi,
@@ -106,5 +135,25 @@ STAGES: Stages = {
             "--history": needed("TSV of losses and figures to write", type=Path),
             "--checkpoints": needed("folder of checkpoints while training is under way", type=Path),
         },
+    ),
+    "embed": (
+        _embed,
+        "write the features that a pre-trained model has of regions in their cell types",
+        {
+            **_WEIGHTS,
+            **CORPUS,
+            "--inputs": optional(
+                "what the features are of", "region", choices=["sequence", "region", "both"]
+            ),
+            "--sample": optional("only so many regions of each cell type and split", type=int),
+            **COMPUTE,
+            **_THREADS,
+            **OUT,
+        },
+    ),
+    "attribution": (
+        _attribution,
+        "write how much each base of one held-out region matters to a pre-trained model",
+        {**_WEIGHTS, **CORPUS, **COMPUTE, **_THREADS, **OUT},
     ),
 }

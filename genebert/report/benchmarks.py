@@ -68,7 +68,7 @@ def section(
                 **_task(
                     summary[summary["task"] == task], by_task[task], metadata[task], looks, untrained
                 ),
-                "verdict": verdict(_blocks(summary, task), block_bp),
+                "verdict": verdict(_blocks(summary, task), block_bp, metadata[task]["type"]),
                 "said": said.get(task, []),
                 "leakage": _leakage(folder / task / "leakage.tsv"),
             }

@@ -13,6 +13,9 @@ from genebert.report.rows import Task, summarise
 
 __all__ = ["BINARY", "MIN_BLOCKS", "as_markdown", "notes", "overall", "verdict", "write_summary"]
 
+# Types of tasks whose examples have no place in the genome: each is resampled on its own.
+PLACELESS = ("labelled", "cohort")
+
 
 def write_summary(
     runs: Sequence[str | Path],
@@ -49,17 +52,17 @@ def write_summary(
     return f"{len(table)} rows from {len(runs)} runs"
 
 
-def verdict(blocks: int, block_bp: int) -> str:
+def verdict(blocks: int, block_bp: int, task_type: str) -> str:
     """Return what a table of so many test blocks allows to say."""
-    size = f"{block_bp / 1e6:g} Mb"
+    unit = "examples" if task_type in PLACELESS else f"blocks of {block_bp / 1e6:g} Mb"
     if blocks < MIN_BLOCKS:
         return (
-            f"Too small to rank models: the test split has {blocks} blocks of {size}, fewer than "
+            f"Too small to rank models: the test split has {blocks} {unit}, fewer than "
             f"{MIN_BLOCKS}, so rows carry no interval and no rank. Differences between rows are not "
             "results; the table shows that every part runs."
         )
     return (
-        f"Means over seeds; 95 % intervals by bootstrap over {blocks} blocks of {size} and seeds, "
+        f"Means over seeds; 95 % intervals by bootstrap over {blocks} {unit} and seeds, "
         "not corrected for the number of comparisons."
     )
 
@@ -70,7 +73,7 @@ def as_markdown(tasks: Sequence[Task], block_bp: int, untrained: str, sequence_o
     for task in tasks:
         whole = task.rows[task.rows["subset"] == ""]
         row = whole.iloc[0]
-        parts += [f"## {task.name}\n", verdict(int(row["blocks"]), block_bp) + "\n"]
+        parts += [f"## {task.name}\n", verdict(int(row["blocks"]), block_bp, task.type) + "\n"]
         parts += [f"{note}\n" for note in notes(task)]
         parts += [_leaderboard(whole, untrained, sequence_only), _size(row)]
         said = sentences(task.figures, row["headline"], untrained, sequence_only)
@@ -104,8 +107,6 @@ def notes(task: Task) -> list[str]:
             f"{sizes.get('pretraining', 0)} of {sizes['']} variants lie where pre-training looked, "
             "without their labels; the part `held_out` is the others."
         )
-    if task.type in ("labelled", "cohort"):
-        found.append("Examples have no place in the genome here: each is a block of its own.")
     return found
 
 
@@ -166,8 +167,9 @@ def _by_part(rows: pd.DataFrame) -> str:
 
 def _size(row: pd.Series) -> str:
     positives = "" if pd.isna(row["positives"]) else f" ({row['positives']} positive)"
+    blocks = "" if row["type"] in PLACELESS else f" in {row['blocks']} blocks"
     return (
-        f"{row['examples']} test examples{positives} in {row['blocks']} blocks; chance is "
+        f"{row['examples']} test examples{positives}{blocks}; chance is "
         f"{row['headline']} {row['chance']:.3g}.\n"
     )
 

@@ -288,6 +288,15 @@ def npmi_of_variant(wildcards):
     return f"{R}/corpus/npmi.parquet" if variant.needs_npmi() else []
 
 
+def variants_with(inputs):
+    """Return the variants that have an encoder of such inputs, trained or random."""
+    return [
+        name
+        for name, variant in CONFIG.pretrain.variants.items()
+        if inputs in variant.inputs()
+    ]
+
+
 def initial_weights(wildcards):
     """Return the files of the network that a variant starts from, if it does."""
     folder = CONFIG.pretrain.variants[wildcards.variant].init_from

@@ -69,3 +69,60 @@ rule pretrain:
         " --model {params.model:q} --settings {params.settings:q} --compute {resources.compute:q}"
         " --variant {wildcards.variant} --seed {wildcards.seed} {params.held_out} --checkpoints {params.checkpoints:q}"
         " --out {params.out:q} --history {output.history:q} 2> {log:q}"
+
+
+# What the report shows of a variant, of its first seed.
+rule embed:
+    input:
+        weights=f"{R}/pretrain/{{variant}}/seed{{seed}}/model/model.safetensors",
+        parts=expand(f"{R}/corpus/part-{{chunk}}.parquet", chunk=CHUNKS),
+        manifest=f"{R}/corpus/manifest.json",
+    output:
+        f"{R}/pretrain/{{variant}}/seed{{seed}}/embeddings.parquet",
+    log:
+        f"{R}/logs/embed/{{variant}}.seed{{seed}}.log",
+    benchmark:
+        f"{R}/logs/timings/embed.{{variant}}.seed{{seed}}.tsv"
+    conda:
+        "../../envs/genebert.yaml"
+    threads: CONFIG.pretrain.threads
+    resources:
+        gpu=min(1, CONFIG.compute.gpus),
+        compute=compute,
+    params:
+        model=lambda wildcards, input: Path(input.weights).parent,
+        corpus=lambda wildcards, input: Path(input.manifest).parent,
+        version=STAGES["embed"],
+    message:
+        "Embedding regions by {wildcards.variant}, seed {wildcards.seed}"
+    shell:
+        "python -m genebert embed --weights {params.model:q} --corpus {params.corpus:q} --inputs region"
+        " --sample 150 --compute {resources.compute:q} --threads {threads} --out {output:q} 2> {log:q}"
+
+
+rule attribution:
+    input:
+        weights=f"{R}/pretrain/{{variant}}/seed{{seed}}/model/model.safetensors",
+        parts=expand(f"{R}/corpus/part-{{chunk}}.parquet", chunk=CHUNKS),
+        manifest=f"{R}/corpus/manifest.json",
+    output:
+        f"{R}/pretrain/{{variant}}/seed{{seed}}/attribution.parquet",
+    log:
+        f"{R}/logs/attribution/{{variant}}.seed{{seed}}.log",
+    benchmark:
+        f"{R}/logs/timings/attribution.{{variant}}.seed{{seed}}.tsv"
+    conda:
+        "../../envs/genebert.yaml"
+    threads: CONFIG.pretrain.threads
+    resources:
+        gpu=min(1, CONFIG.compute.gpus),
+        compute=compute,
+    params:
+        model=lambda wildcards, input: Path(input.weights).parent,
+        corpus=lambda wildcards, input: Path(input.manifest).parent,
+        version=STAGES["attribution"],
+    message:
+        "Asking {wildcards.variant}, seed {wildcards.seed}, which bases of one region matter"
+    shell:
+        "python -m genebert attribution --weights {params.model:q} --corpus {params.corpus:q}"
+        " --compute {resources.compute:q} --threads {threads} --out {output:q} 2> {log:q}"

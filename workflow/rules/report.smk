@@ -3,7 +3,11 @@
 
 rule report:
     input:
-        summary=f"{R}/benchmarks/summary.tsv" if RUNS else [],
+        summary=multiext(f"{R}/benchmarks/summary", ".tsv", ".md") if RUNS else [],
+        datasets=expand(
+            f"{R}/benchmarks/{{task}}/dataset.parquet", task=CONFIG.benchmarks.tasks
+        ),
+        metrics=[f"{run}/metrics.json" for run in RUNS],
         predictions=[f"{run}/predictions.parquet" for run in RUNS],
         leakage=expand(
             f"{R}/benchmarks/{{task}}/leakage.tsv", task=CONFIG.benchmarks.tasks
@@ -23,6 +27,14 @@ rule report:
             f"{R}/pretrain/{{variant}}/seed{{seed}}/model/provenance.json",
             variant=CONFIG.pretrain.variants,
             seed=CONFIG.seeds,
+        ),
+        embeddings=expand(
+            f"{R}/pretrain/{{variant}}/seed{CONFIG.seeds[0]}/embeddings.parquet",
+            variant=variants_with("region"),
+        ),
+        attributions=expand(
+            f"{R}/pretrain/{{variant}}/seed{CONFIG.seeds[0]}/attribution.parquet",
+            variant=variants_with("sequence"),
         ),
     output:
         report(
@@ -48,5 +60,6 @@ rule report:
         "Making the report"
     shell:
         "python -m genebert report --results {params.results:q} --title {params.title:q}"
-        " {params.benchmarks} --histories {input.history:q}"
+        " {params.benchmarks} --histories {input.history:q} --embeddings {input.embeddings:q}"
+        " --attributions {input.attributions:q}"
         " --block-bp {params.block_bp} --out {output:q} 2> {log:q}"

@@ -137,8 +137,8 @@ def test_below_twenty_blocks_there_is_neither_rank_nor_interval(write_run: Any, 
         assert table[name].isna().all()
     assert table["auroc"].notna().all()
     assert table.loc[0, "vs_scratch"] == pytest.approx(table["auroc"][0] - table["auroc"][1], abs=2e-6)
-    assert verdict(19, BLOCK) in text
-    assert "Too small to rank models" in verdict(19, BLOCK)
+    assert verdict(19, BLOCK, "promoter") in text
+    assert "Too small to rank models" in verdict(19, BLOCK, "promoter")
     assert "No task has the 20 test blocks" in text
     assert "Pre-training: too few blocks to say" in text
 
