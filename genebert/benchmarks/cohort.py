@@ -10,6 +10,7 @@ from genebert.benchmarks.answer import Answer, Question
 from genebert.benchmarks.individuals import Individuals, read_individuals
 from genebert.benchmarks.nested_cv import Predictions, predict
 from genebert.benchmarks.permutation import aurocs, p_value, redraw
+from genebert.errors import GenebertError
 
 TOP_REGIONS = 10
 
@@ -29,11 +30,23 @@ def answer(question: Question) -> Answer:
         (:func:`genebert.benchmarks.permutation.redraw`), ``penalty_shares`` chosen by fold, and
         ``top_regions`` by the size of their weight: the mean over folds of the coefficient, times the
         burden's standard deviation. Which regions are causal is not known here.
+
+    Raises
+    ------
+    GenebertError
+        If the individuals were written with another dataset, or as
+        :func:`genebert.benchmarks.zero_shot.effects`.
     """
     dataset, settings = question.dataset, question.dataset.metadata["settings"]
     assert question.companion is not None
     individuals = read_individuals(question.companion)
-    assert len(individuals.region) == len(dataset.table), "genotypes of these variants"
+    if len(individuals.region) != len(dataset.table):
+        raise GenebertError(
+            f"the individuals have genotypes of {len(individuals.region)} variants, "
+            f"the dataset has {len(dataset.table)}",
+            "give the individuals that were written with the dataset, or rebuild the task",
+            str(question.companion),
+        )
     name = question.model.name
     if name == "covariates_only":
         regions, burden = np.empty(0, np.int64), np.empty((len(individuals.table), 0))

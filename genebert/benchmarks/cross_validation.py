@@ -64,9 +64,9 @@ def out_of_fold(
                 )
             best = _choose(features, labels, folds, train)
             penalties.append(PENALTIES[best])
-            for logits, _ in zip(
-                _path(features[train], labels[train], features[test]), range(best + 1), strict=False
-            ):
+            # The numbers come first: where they end, no lighter penalty is tried for nothing.
+            path = _path(features[train], labels[train], features[test])
+            for _, logits in zip(range(best + 1), path, strict=False):
                 positive[test] = expit(logits)
     assert np.isfinite(positive).all(), "each example is held out once"
     return np.column_stack([1 - positive, positive]), {"penalties": penalties}

@@ -103,17 +103,20 @@ class Pooled(nn.Module):
     ----------
     network
         Of ``transformers``.
+    exact
+        Compute in single precision on a GPU, too: in bfloat16 what one base changes is lost in rounding.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, exact: bool = False) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.exact = network, exact
         self._takes_mask = "attention_mask" in inspect.signature(network.forward).parameters
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return float32 [B, width] of ids int64 and mask bool [B, L]; in bfloat16 on a GPU."""
         more = {"attention_mask": mask.long()} if self._takes_mask else {}
-        with torch.autocast(ids.device.type, torch.bfloat16, enabled=ids.device.type != "cpu"):
+        reduced = ids.device.type != "cpu" and not self.exact
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=reduced):
             hidden = self.network(ids, **more)[0]
         weight = (mask / mask.sum(1, keepdim=True)).float()
         return torch.einsum("bl,blw->bw", weight, hidden.float())

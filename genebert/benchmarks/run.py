@@ -13,7 +13,7 @@ from genebert.benchmarks.answer import Answer, Question
 from genebert.benchmarks.dataset import Dataset, read_dataset
 from genebert.benchmarks.metrics import HEADLINE, metrics_by_subset
 from genebert.config import Finetune as Settings
-from genebert.config import parse_model
+from genebert.config import ModelName, parse_model
 from genebert.corpus.manifest import read_manifest
 from genebert.corpus.schema import Metadata
 from genebert.errors import GenebertError
@@ -68,16 +68,26 @@ def run(
         That a network computes on.
     out
         Folder.
+
+    Raises
+    ------
+    GenebertError
+        If files do not belong together, the model's name is none or does not apply to the task, or the
+        model needs what is not there. Nothing is written then.
     """
     dataset = read_dataset(dataset_path)
     corpus = Metadata(**read_manifest(corpus_folder)["metadata"])
-    check_join(dataset, corpus, str(dataset_path))
+    check_join(dataset, corpus, task, str(dataset_path))
+    if _has_companion(dataset) and companion is None:
+        raise GenebertError(
+            f"task '{task}' has a second file beside its examples", "name it with --companion"
+        )
     question = Question(
         dataset=dataset,
         companion=None if companion is None else Path(companion),
         corpus_folder=Path(corpus_folder),
         corpus=corpus,
-        model=parse_model(model_name),
+        model=model_of(model_name, dataset),
         weights=None if weights is None else Path(weights),
         settings=settings,
         seed=seed,
@@ -89,7 +99,6 @@ def run(
     if dataset.metadata.get("score_genes") and answer.of_sequences is not None:
         answer = _with_positions(question, answer)
     predictions = as_table(answer, dataset)
-    write_table(predictions, Path(out) / "predictions.parquet")
     result: dict[str, Any] = {
         "task": task,
         "type": dataset.metadata["type"],
@@ -103,6 +112,7 @@ def run(
         "versions": software(),
         "metrics": metrics_by_subset(predictions, dataset.metadata["type"], dataset.classes),
     }
+    write_table(predictions, Path(out) / "predictions.parquet")
     write_json(Path(out) / "metrics.json", result)
     headline = HEADLINE[result["type"]]
     value = result["metrics"]["test"][headline]
@@ -116,6 +126,8 @@ def _with_positions(question: Question, answer: Answer) -> Answer:
     assert question.companion is not None
     table, scores = positions.score(question.companion, answer.of_sequences)
     examples = question.dataset.table if answer.table is None else answer.table
+    # Of the columns that are kept only: there are millions of positions.
+    examples = examples[list(PREDICTION_COLUMNS)]
     table["example_id"] = len(question.dataset.table) + np.arange(len(table))
     return replace(
         answer,
@@ -148,14 +160,47 @@ def as_table(answer: Answer, dataset: Dataset) -> pd.DataFrame:
     return predictions
 
 
-def check_join(dataset: Dataset, corpus: Metadata, where: str) -> None:
-    """Refuse a dataset whose hits or columns are of other motifs or regions than the corpus has.
+def model_of(text: str, dataset: Dataset) -> ModelName:
+    """Read a model's name; refuse one that does not apply to the dataset's task.
 
     Raises
     ------
     GenebertError
-        If either is another.
+        If it is no model's name, or the model is not for tasks of this type.
     """
+    try:
+        model = parse_model(text)
+    except ValueError as error:
+        what, _, fix = str(error).partition("; ")
+        raise GenebertError(what, fix, "--model") from None
+    if not model.applies_to(dataset.metadata["type"]):
+        raise GenebertError(
+            f"model '{text}' is not for tasks of type {dataset.metadata['type']}",
+            "leave it out of the task's `models`",
+            f"benchmarks.tasks.{dataset.metadata['task']}",
+        )
+    return model
+
+
+def _has_companion(dataset: Dataset) -> bool:
+    """Return whether there is more to read than the examples."""
+    return dataset.metadata["type"] == "cohort" or bool(dataset.metadata.get("score_genes"))
+
+
+def check_join(dataset: Dataset, corpus: Metadata, task: str, where: str) -> None:
+    """Refuse the dataset of another task, or one of other motifs or regions than the corpus has.
+
+    Raises
+    ------
+    GenebertError
+        If any is another.
+    """
+    if dataset.metadata["task"] != task:
+        raise GenebertError(
+            f"the dataset is of task '{dataset.metadata['task']}', not '{task}'",
+            "name the task's own dataset",
+            where,
+        )
     for what, of_dataset, of_corpus in (
         ("motifs", dataset.metadata["motif_digest"], corpus.motif_digest),
         ("regions", dataset.metadata["catalogue"], corpus.catalogue),

@@ -131,8 +131,8 @@ def _refuse_indels(dataset: Dataset) -> None:
 def allele_features(question: Question) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield the features of batches of variants, float32 [2 strands, B, width] of either allele.
 
-    An allele that equals the other has its features, bit for bit. A GeneBERT computes in single
-    precision on every device: in bfloat16 one base in 300 is lost in rounding.
+    An allele that equals the other has its features, bit for bit. Networks compute in single precision
+    on every device: in bfloat16 one base in 300 is lost in rounding.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def _readers(question: Question) -> tuple[_Reader, _Reader]:
 def _readers_of_hugging_face(question: Question, source: str) -> tuple[_Reader, _Reader]:
     device = question.device
     encoder = hugging_face.load(source)
-    pooled = hugging_face.Pooled(encoder.network).to(device).eval()
+    pooled = hugging_face.Pooled(encoder.network, exact=True).to(device).eval()
 
     def reader(own: Dataset) -> _Reader:
         strands = [

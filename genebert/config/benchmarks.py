@@ -59,7 +59,12 @@ class Benchmarks(Section):
                 "splicing": {"type": "splicing", "annotation": _GENCODE, "drop_paralogs": True},
                 "accessibility": {"type": "accessibility", "max_examples": 20_000},
                 **{
-                    f"variants.{kind}": {"type": "variants", "variants": _TRAITGYM.format(kind)}
+                    f"variants.{kind}": {
+                        "type": "variants",
+                        "variants": _TRAITGYM.format(kind),
+                        # The file says 1 where the genome says chr1.
+                        "contig_style": "ucsc",
+                    }
                     for kind in ("mendelian", "complex")
                 },
             }

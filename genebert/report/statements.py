@@ -92,11 +92,11 @@ def _labelled(metadata: Mapping[str, Any], settings: Mapping[str, Any]) -> list[
 
 
 def _variants(metadata: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
-    seen, number = metadata["in_pretraining"], metadata["variants"]
+    seen, share = metadata["in_pretraining"], metadata["in_pretraining_fraction"]
     return [
         f"Variants that matter against ones that do not, seen with {settings['width']} bp around them: "
         "scored without training, or in cross-validation by chromosome or block.",
-        f"{seen:,} of {number:,} ({100 * seen / number:.0f} %) lie where pre-training looked, whose "
+        f"{seen:,} of the variants ({100 * share:.0f} %) lie where pre-training looked, whose "
         "sequences (never labels) a pre-trained model has seen: the part `held_out` holds the others.",
     ]
 

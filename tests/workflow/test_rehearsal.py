@@ -6,6 +6,7 @@ checksum of the genome, which is a miniature.
 
 import gzip
 import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -25,6 +26,18 @@ ENCODE = "www.encodeproject.org/files"
 GENOME = "hgdownload.soe.ucsc.edu/goldenPath/hg38/bigZips/hg38.fa.gz"
 BLACKLIST = "github.com/Boyle-Lab/Blacklist/raw/master/lists/hg38-blacklist.v2.bed.gz"
 GENCODE = "ftp.ebi.ac.uk/pub/databases/gencode/Gencode_human/release_46/gencode.v46.annotation.gtf.gz"
+TRAITGYM = "huggingface.co/datasets/songlab/TraitGym/resolve/main/{}_traits_matched_9/test.parquet"
+CTCF = ("ENCFF796WRU", "ENCFF396BZQ")
+# What answers each task in the miniature, in place of all models that apply: a process a run is dear.
+ANSWERS = {
+    "promoter": ["multimodal.both", "scratch.both", "gc_only"],
+    "tfbs.CTCF_GM12878": ["multimodal.both", "pwm_best"],
+    "tfbs.CTCF_K562": ["pwm_best"],
+    "splicing": ["multimodal.both"],
+    "accessibility": ["multimodal.both", "mean_of_training_cell_types"],
+    "variants.mendelian": ["multimodal.sequence.llr", "gc_only"],
+    "variants.complex": ["gc_only"],
+}
 # Contigs of the miniature: stretches of the demo's chr20, in bp.
 STRETCHES = {
     "chr1": (30_000_000, 33_000_000),
@@ -73,15 +86,48 @@ def _peaks(rng: np.random.Generator, known: pd.DataFrame) -> bytes:
     return gzip.compress("".join(lines).encode(), mtime=0)
 
 
-def _annotation(tss: pd.DataFrame) -> bytes:
+def _annotation(genes: pd.DataFrame) -> bytes:
+    """Return a GTF of genes, their one transcript and its exons."""
     lines = ["##description: miniature\n"]
-    for row in tss.itertuples(index=False):
-        first, last = (row.start + 1, row.start + 500) if row.strand == "+" else (row.end - 499, row.end)
-        attributes = f'gene_id "{row.name}"; gene_type "protein_coding"; gene_name "{row.name}";'
-        lines.append(
-            f"{row.chrom}\tHAVANA\tgene\t{max(1, first)}\t{last}\t.\t{row.strand}\t.\t{attributes}\n"
-        )
+    for number, row in enumerate(genes.itertuples(index=False)):
+        of_gene = f'gene_id "ENSG{number}"; gene_type "protein_coding"; gene_name "{row.gene}";'
+        of_transcript = f'{of_gene} transcript_id "ENST{number}"; tag "Ensembl_canonical";'
+        exons = zip(row.exon_starts, row.exon_ends, strict=True)
+        for kind, start, end, attributes in (
+            ("gene", row.start, row.end, of_gene),
+            ("transcript", row.start, row.end, of_transcript),
+            *(("exon", start, end, of_transcript) for start, end in exons),
+        ):
+            place = f"{kind}\t{start + 1}\t{end}\t.\t{row.strand}\t."
+            lines.append(f"{row.chrom}\tHAVANA\t{place}\t{attributes}\n")
     return gzip.compress("".join(lines).encode(), mtime=0)
+
+
+def _genes(table: Path) -> pd.DataFrame:
+    genes = pd.read_csv(table, sep="\t").assign(first=lambda genes: genes["start"])
+    lifted = _lifted(genes)
+    for name in ("exon_starts", "exon_ends"):
+        lifted[name] = [
+            [int(place) - first + start for place in text.split(",")]
+            for text, first, start in zip(lifted[name], lifted["first"], lifted["start"], strict=True)
+        ]
+    return lifted
+
+
+def _traits(variants: pd.DataFrame) -> bytes:
+    """Return variants as TraitGym has them: Parquet, contigs of Ensembl, positions from 1."""
+    table = pd.DataFrame(
+        {
+            "chrom": variants["chrom"].str.removeprefix("chr"),
+            "pos": variants["start"] + 1,
+            "ref": variants["ref"],
+            "alt": variants["alt"],
+            "label": variants["label"] == 1,
+        }
+    )
+    file = io.BytesIO()
+    table.to_parquet(file, index=False)
+    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -90,15 +136,20 @@ def mirror(demo_genome: Path) -> dict[str, bytes]:
     demo = ROOT / "resources/demo"
     beds = sorted((demo / "peaks").glob("*.bed.gz"))
     known = pd.concat([_bed(path, ["chrom", "start", "end"]) for path in beds]).drop_duplicates()
-    tss = _bed(demo / "tss.bed.gz", ["chrom", "start", "end", "name", "score", "strand"])
+    variants = pd.read_csv(demo / "hdl_variants.tsv.gz", sep="\t")
+    variants = _lifted(variants.assign(start=variants["pos"] - 1, end=variants["pos"]))
+    # Either file has whole groups: a variant that matters and those matched to it.
+    halves = dict(enumerate(("mendelian", "complex")))
+    half = pd.Series(pd.factorize(variants["matched_to"])[0] % 2).map(halves)
     rng = np.random.default_rng(3)
     files = {
         GENOME: _genome(demo_genome),
         BLACKLIST: gzip.compress(b"chr1\t0\t200000\nchrM\t1\t200\n", mtime=0),
-        GENCODE: _annotation(_lifted(tss)),
+        GENCODE: _annotation(_genes(demo / "exons.tsv.gz")),
+        **{TRAITGYM.format(name): _traits(variants[half == name]) for name in halves.values()},
     }
     sheet = pd.read_csv(ROOT / "config/biosamples.tsv", sep="\t", comment="#")
-    for accession in sheet["source"]:
+    for accession in (*sheet["source"], *CTCF):
         peaks = _peaks(rng, _lifted(known))
         about = {
             "accession": accession,
@@ -123,7 +174,13 @@ def _smaller(raw: dict[str, Any], web: Any, genome: bytes) -> dict[str, Any]:
     raw["pretrain"] |= {"steps": 2, "warmup_steps": 1, "batch_size": 16, "matching_group": 16}
     # Compiling takes half a minute a variant; tests/unit/model/test_genebert.py does it.
     raw["pretrain"] |= {"evaluate_every": 2, "evaluation_views": 16, "compile": False}
-    raw["benchmarks"]["finetune"]["epochs"] = 1
+    raw["benchmarks"]["finetune"] |= {"max_steps": 2, "learning_rates": [1.0e-3]}
+    # All six take two minutes; the others' recipes are those of test_pretraining_on_real_data.py.
+    for name in ("no_matching", "shuffled_regions"):
+        del raw["pretrain"]["variants"][name]
+    assert raw["benchmarks"]["tasks"].keys() == ANSWERS.keys()
+    for name, task in raw["benchmarks"]["tasks"].items():
+        task |= {"max_examples": 8, "models": ANSWERS[name]}
     return raw
 
 
@@ -184,13 +241,13 @@ def test_the_default_configuration_runs_from_addresses_to_report(
     assert not list((project / "data").rglob("*.part*"))
 
     lock = pd.read_csv(project / "config/downloads.lock.tsv", sep="\t", comment="#").set_index("url")
-    assert len(lock) == 15
-    assert lock["origin"].value_counts().to_dict() == {"portal": 13, "first download": 2}
+    assert len(lock) == 19
+    assert lock["origin"].value_counts().to_dict() == {"portal": 15, "first download": 4}
     assert f"https://{GENOME}" not in lock.index, "what the configuration pins needs no lock"
 
     table = pd.read_csv(results / "reference/checksums.tsv", sep="\t")
-    assert len(table) == 18
-    assert table["pinned"].notna().sum() == 16, "all but the two motif files of the repository"
+    assert len(table) == 22
+    assert table["pinned"].notna().sum() == 20, "all but the two motif files of the repository"
 
     corpus = pq.read_table(sorted((results / "corpus").glob("*.parquet"))).to_pandas()
     assert set(corpus["chrom"]) == {"chr1", "chr7", "chr8", "chr9", "chrX"}
@@ -198,7 +255,11 @@ def test_the_default_configuration_runs_from_addresses_to_report(
     log = (results / "logs/peaks/ENCFF333TAT.log").read_text()
     assert "2 on contigs not in use" in log
     summary = pd.read_csv(results / "benchmarks/summary.tsv", sep="\t")
-    assert len(summary) == 7
+    whole = summary[summary["subset"].isna()]
+    answered = {task: sorted(rows["model"]) for task, rows in whole.groupby("task")}
+    assert answered == {task: sorted(models) for task, models in ANSWERS.items()}
+    for task in ANSWERS:
+        assert (results / f"benchmarks/{task}/leakage.tsv").stat().st_size > 0
     assert (results / "report.html").stat().st_size > 10_000
 
     asked = len(web.requests)
@@ -232,7 +293,7 @@ def test_offline_names_every_missing_file_before_any_job(project: Path, web: Any
     there.parent.mkdir(parents=True)
     there.write_bytes(b"")
     text = _run(project, "-n", check=False)
-    assert "15 input files are missing and downloads.offline is true" in text
+    assert "19 input files are missing and downloads.offline is true" in text
     assert f"data/{GENCODE}  from https://{GENCODE}" in text
     assert f"data/{BLACKLIST}" not in text
     assert "Traceback" not in text

@@ -66,12 +66,21 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     raw = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
     raw |= {"results_dir": "results/small", "samples": "config/small sheet.tsv", "seeds": [1]}
     raw["genome"] |= {"fasta": "my data/genome.fa.gz", "blacklist": "my data/blacklist.bed.gz"}
-    raw["benchmarks"]["tasks"]["promoter"]["tss"] = "my data/tss.bed.gz"
+    del raw["cell_types"]
+    raw["benchmarks"]["tasks"] = {
+        "promoter": {"type": "promoter", "tss": "my data/tss.bed.gz", "max_examples": 30},
+        "labelled.cell_lines": {
+            "type": "labelled",
+            "folder": "resources/demo/cell_lines",
+            "max_examples": 5,
+            "models": ["gc_only", "kmer_logistic"],
+        },
+    }
     raw["model"] |= {"columns": 4, "sequence": {"width": 16, "layers": 1, "feedforward": 32}}
     raw["pretrain"] |= {"steps": 2, "warmup_steps": 1, "evaluate_every": 2, "evaluation_views": 16}
     raw["pretrain"] |= {"batch_size": 16}
     raw["benchmarks"]["finetune"] |= {"epochs": 1}
-    raw["benchmarks"]["models"] = ["multimodal.both", "scratch.sequence", "kmer_logistic"]
+    raw["benchmarks"]["models"] = ["multimodal.both", "scratch.both", "kmer_logistic"]
     (folder / "config/small.yaml").write_text(yaml.safe_dump(raw))
     return folder
 
@@ -234,7 +243,11 @@ def test_every_stage_writes_what_the_design_says(finished: Path) -> None:
         "pretrain/multimodal/seed1/model/model.safetensors",
         "pretrain/multimodal/seed1/model/config.json",
         "pretrain/multimodal/seed1/history.tsv",
+        "reference/preflight.labelled.cell_lines.tsv",
+        "pretrain/multimodal/seed1/embeddings.parquet",
+        "pretrain/sequence_only/seed1/attribution.parquet",
         "benchmarks/promoter/dataset.parquet",
+        "benchmarks/promoter/leakage.tsv",
         "benchmarks/promoter/multimodal.both/seed1/predictions.parquet",
         "benchmarks/promoter/multimodal.both/seed1/metrics.json",
         "benchmarks/summary.tsv",
@@ -247,9 +260,13 @@ def test_every_stage_writes_what_the_design_says(finished: Path) -> None:
 
 def test_summary_gives_neither_interval_nor_rank_on_few_blocks(finished: Path) -> None:
     table = pd.read_csv(finished / "results/small/benchmarks/summary.tsv", sep="\t")
-    assert set(table["model"]) == {"multimodal.both", "scratch.sequence", "kmer_logistic"}
+    table = table[(table["task"] == "promoter") & table["subset"].isna()]
+    assert set(table["model"]) == {"multimodal.both", "scratch.both", "kmer_logistic"}
     assert table["auroc"].between(0, 1).all()
-    assert table[["rank", "auroc_low", "auroc_high"]].isna().all().all()
+    assert table[["rank", "low", "high"]].isna().all().all()
+    own = table.set_index("model")["auroc"]
+    difference = table.set_index("model").loc["multimodal.both", "vs_scratch"]
+    assert difference == pytest.approx(own["multimodal.both"] - own["scratch.both"], abs=1e-5)
     text = (finished / "results/small/benchmarks/summary.md").read_text()
     assert "Too small to rank models" in text
 
@@ -266,9 +283,10 @@ def test_metrics_follow_from_the_predictions_kept(finished: Path) -> None:
     predictions = pd.read_parquet(run / "predictions.parquet")
     metrics = json.loads((run / "metrics.json").read_text())
     test = predictions[predictions["split"] == "test"]
-    assert metrics["test"]["examples"] == len(test)
+    assert metrics["metrics"]["test"]["examples"] == len(test)
     called = (test["score"] >= 0.5).astype(int)
-    assert metrics["test"]["accuracy"] == pytest.approx((called == test["label"]).mean())
+    accuracy = metrics["metrics"]["test"]["accuracy"]
+    assert accuracy == pytest.approx((called == test["label"]).mean())
 
 
 def test_second_run_has_nothing_to_do(finished: Path) -> None:
@@ -295,12 +313,41 @@ def test_editing_a_comment_reruns_nothing(finished: Path) -> None:
             {"benchmark": 2, "summary": 1, "report": 1, "all": 1},
         ),
         (
-            {"benchmarks": {"models": ["kmer_logistic", "motif_logistic", "multimodal.both"]}},
+            {"benchmarks": {"models": ["kmer_logistic", "motif_logistic", "scratch.both"]}},
             {"benchmark": 1, "summary": 1, "report": 1, "all": 1},
         ),
         (
             {"pretrain": {"variants": {"sequence_only": {"masked_sequence": 2}}}},
-            {"pretrain": 1, "report": 1, "all": 1},
+            {"pretrain": 1, "attribution": 1, "report": 1, "all": 1},
+        ),
+        (
+            {"benchmarks": {"tasks": {"labelled.cell_lines": {"max_examples": 4}}}},
+            {
+                **{"preflight_task": 1, "task_labelled": 1, "leakage": 1, "benchmark": 2},
+                **{"summary": 1, "report": 1, "all": 1},
+            },
+        ),
+        (
+            {"benchmarks": {"tasks": {"labelled.cell_lines": {"models": ["gc_only", "cnn"]}}}},
+            {"benchmark": 1, "summary": 1, "report": 1, "all": 1},
+        ),
+        (
+            {"benchmarks": {"tasks": {"another": {"type": "promoter", "tss": "my data/tss.bed.gz"}}}},
+            {
+                **{"preflight_task": 1, "task_promoter": 1, "leakage": 1, "benchmark": 3},
+                **{"summary": 1, "report": 1, "all": 1},
+            },
+        ),
+        (
+            {"cell_types": {"test": ["GM12878"]}},
+            {
+                **{"pretrain": 3, "embed": 2, "attribution": 3, "benchmark": 2},
+                **{"summary": 1, "report": 1, "all": 1},
+            },
+        ),
+        (
+            {"seeds": [1, 2]},
+            {"pretrain": 3, "benchmark": 2, "summary": 1, "report": 1, "all": 1},
         ),
     ],
 )
@@ -365,7 +412,7 @@ def test_a_changed_tss_file_reruns_its_task_only(finished: Path) -> None:
     tss.unlink()
     tss.symlink_to(ROOT / "resources/demo/tss.bed.gz")
     assert set(counts) == {
-        *("checksums", "preflight_task", "task_promoter", "benchmark", "summary", "report"),
+        *("checksums", "preflight_task", "task_promoter", "benchmark", "leakage", "summary", "report"),
         *("all", "total"),
     }
 
