@@ -16,6 +16,7 @@ from genebert.config import BASELINES
 from genebert.report import task_plots
 from genebert.report.leaderboard import cells, number, overall, parts
 from genebert.report.looks import Look, chosen, kind_of, looks_of
+from genebert.report.rows import proper_parts
 from genebert.report.statements import permutation_tests, statement
 from genebert.report.tables import verdict
 
@@ -120,11 +121,14 @@ def _task(
         whole = whole.sort_values("rank", kind="stable")
     first = whole.iloc[0]
     simulated = bool(rows["simulated"].any())
-    subsets = set(rows["subset"])
+    said = statement(metadata, simulated, "positions" in set(rows["subset"]))
+    rows, same = proper_parts(rows)
+    if same:
+        said.append(f"All test examples are of the part `{same}`.")
     return {
         "name": first["task"],
         "simulated": simulated,
-        "statement": statement(metadata, simulated, "positions" in subsets),
+        "statement": said,
         "first": first.to_dict(),
         "ranked": bool(whole["rank"].notna().any()),
         "several": len(metadata["classes"]) > 2,

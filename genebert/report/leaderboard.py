@@ -92,7 +92,7 @@ def parts(rows: pd.DataFrame) -> dict[str, Any]:
 def overall(summary: pd.DataFrame, tasks: Sequence[str]) -> dict[str, Any]:
     """Return the leaderboard over all tasks: models by their mean rank, those of most tasks first.
 
-    Without ranks, models are in the order of the summary.
+    Ranks of simulated tasks do not count. Without ranks, models are in the order of the summary.
 
     Parameters
     ----------
@@ -103,7 +103,8 @@ def overall(summary: pd.DataFrame, tasks: Sequence[str]) -> dict[str, Any]:
     """
     whole = summary[summary["subset"] == ""]
     found = {(row["model"], row["task"]): row for _, row in whole.iterrows()}
-    ranks = whole[whole["rank"].notna()].groupby("model")["rank"].agg(["size", "mean"])
+    counted = whole[whole["rank"].notna() & ~whole["simulated"]]
+    ranks = counted.groupby("model")["rank"].agg(["size", "mean"])
     models = list(whole["model"].unique())
     models.sort(key=lambda m: (-ranks["size"].get(m, 0), ranks["mean"].get(m, 0.0)))
     return {

@@ -227,3 +227,17 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _others(path: Path, what: str) -> GenebertError:
     return GenebertError(f"{path} {what}", "delete the runs of that task and run them again")
+
+
+def proper_parts(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return a task's rows without a part that is the whole test split, and that part's name, if any.
+
+    Parameters
+    ----------
+    rows
+        Of the summary, of one task; ``subset`` is empty for the whole.
+    """
+    sizes = rows.groupby("subset", sort=False)["examples"].first()
+    test = [name for name in sizes.index if name and name != "positions" and "/" not in name]
+    same = next((name for name in test if sizes[name] == sizes[""]), "")
+    return rows[(rows["subset"] != same) | (rows["subset"] == "")], same

@@ -9,7 +9,7 @@ from genebert.benchmarks.comparisons import sentences
 from genebert.benchmarks.intervals import MIN_BLOCKS
 from genebert.benchmarks.metrics import BINARY, METRICS
 from genebert.files import open_text_for_writing
-from genebert.report.rows import Task, summarise
+from genebert.report.rows import Task, proper_parts, summarise
 
 __all__ = ["BINARY", "MIN_BLOCKS", "as_markdown", "notes", "overall", "verdict", "write_summary"]
 
@@ -79,8 +79,11 @@ def as_markdown(tasks: Sequence[Task], block_bp: int, untrained: str, sequence_o
         said = sentences(task.figures, row["headline"], untrained, sequence_only)
         if said:
             parts.append("".join(f"- {sentence[0].upper()}{sentence[1:]}.\n" for sentence in said))
-        if len(whole) < len(task.rows):
-            parts.append(_by_part(task.rows))
+        rows, same = proper_parts(task.rows)
+        if same:
+            parts.append(f"All test examples are of the part `{same}`.\n")
+        if len(whole) < len(rows):
+            parts.append(_by_part(rows))
     return "\n".join(parts)
 
 

@@ -141,7 +141,8 @@ def _ctcf(jaspar: Path) -> str:
 def _files(folder: Path, demo: SimpleNamespace, source: Path) -> Path:
     """The demo's own files; of peaks, genes and genotypes only what a small task needs."""
     folder.mkdir()
-    for name in ("tss.bed.gz", "cell_lines", "hdl_variants.tsv.gz", "cohort_phenotypes.tsv"):
+    names = ("tss.bed.gz", "exons.tsv.gz", "cell_lines", "hdl_variants.tsv.gz", "cohort_phenotypes.tsv")
+    for name in names:
         (folder / name).symlink_to(source / name)
     regions = pq.read_table(demo.regions).to_pandas()
     views = pq.read_table(demo.accessibility).to_pandas()
