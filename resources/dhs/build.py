@@ -17,17 +17,10 @@ from pathlib import Path
 
 # The package is the one that the demo takes its DNase sites from: pinned and fetched there.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
-from rebuild import (
-    DNADIFFUSION,
-    DNASE_MEMBER,
-    DNASE_TAGS,
-    RebuildError,
-    Row,
-    read_members,
-    rows_of,
-    text_of,
-    write,
-)
+from recipes.files import write
+from recipes.packages import DNADIFFUSION, RebuildError, read_members
+from recipes.tables import Row, rows_of, text_of
+from recipes.tracks import DNASE_MEMBER, DNASE_TAGS
 
 OUT = Path(__file__).resolve().parents[2] / "data/dhs"
 WIDTH = 200

@@ -27,6 +27,8 @@ BLOOD_COLUMNS = {
     "Bcell": "Bcell",
     "Ery": "Ery",
 }
+# Of the package dnadiffusion.
+DNASE_MEMBER = "dnadiffusion-0.1.1/data/K562_hESCT0_HepG2_GM12878_12k_sequences_per_group.txt"
 DNASE_TAGS = {
     "K562": "K562_ENCLB843GMH",
     "hESCT0": "hESCT0_ENCLB449ZZZ",

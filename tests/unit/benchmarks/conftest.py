@@ -1,4 +1,4 @@
-"""Every type of task, small, built from the demo's real data by its own module: shared by tests of runs."""
+"""Every type of task, small, built from the demo's real data by its own module."""
 
 import dataclasses
 import importlib
@@ -15,11 +15,10 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from genebert.benchmarks.dataset import Dataset, Hits, read_dataset, write_dataset
+from genebert.benchmarks.dataset import Dataset, write_dataset
 from genebert.benchmarks.tasks.material import Material
 from genebert.config import TASKS, RegionEncoder, SequenceEncoder
 from genebert.config import Model as ModelSettings
-from genebert.corpus.manifest import read_manifest
 from genebert.corpus.write import write_manifest, write_part
 from genebert.files import read_lines
 from genebert.model.checkpoint import Card, save_model
@@ -28,9 +27,9 @@ from genebert.motifs.scan import Scanner, scan_chunk
 from genebert.motifs.table import read_motif_table, write_motif_table
 
 COLUMNS = 6
-# Enough to fill every split; `places` say where the files are.
+# Enough to fill every split; files are those of the folder `files`.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "promoter": {"tss": "tss.bed.gz", "max_examples": 16},
+    "promoter": {"tss": "tss.bed.gz", "upstream": 79, "downstream": 20, "max_examples": 16},
     "tfbs": {
         "tf": "CTCF",
         "peaks": {"GM12878": "GM12878.bed", "K562": "K562.bed"},
@@ -80,7 +79,7 @@ class Bench:
 
     def build(self, kind: str, out: Path, **changes: Any) -> tuple[Path, Path | None]:
         """Build a task as the configuration's section says; return its dataset and its companion."""
-        settings = TASKS[kind](type=kind, **(SETTINGS[kind] | changes))
+        settings = TASKS[kind].model_validate({"type": kind} | SETTINGS[kind] | changes)
         files = {key: self.files / source for key, source in settings.sources().items()}
         material = dataclasses.replace(self.material, name=kind)
         companion = {"splicing": "genes.parquet", "cohort": "individuals.parquet"}.get(kind)
@@ -247,7 +246,7 @@ def _encoder(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def rewrite(bench: Bench) -> Callable[..., Path]:
-    """Write a dataset anew with other rows, labels, columns or sequences, whose hits are scanned again."""
+    """Write a dataset with other rows, labels, columns or sequences; hits are scanned anew."""
 
     def rewritten(dataset: Dataset, out: Path, **changes: Any) -> Path:
         own = dataclasses.replace(dataset, **changes)
