@@ -60,7 +60,7 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True)
 class _Data:
-    """What a trial learns from: the examples, and rows int64 and labels of the two splits it may see."""
+    """What a trial learns from: the examples; rows, labels and class weights of the splits it may see."""
 
     examples: Examples
     train: torch.Tensor
@@ -68,6 +68,7 @@ class _Data:
     validation: torch.Tensor
     validation_labels: torch.Tensor
     weights: torch.Tensor
+    validation_weights: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,8 @@ def _data_of(dataset: Dataset, examples: Examples, device: str) -> _Data:
         validation=torch.from_numpy(validation).to(device),
         validation_labels=held_out,
         weights=class_weights(labels, len(dataset.classes)),
+        # Its own: class shares may differ between splits, and a choice lean to the commoner one.
+        validation_weights=class_weights(held_out, len(dataset.classes)),
     )
 
 
@@ -204,10 +207,10 @@ def _validation_loss(network: nn.Module, data: _Data) -> float:
     network.eval()
     parts = data.validation.split(EVALUATION_BATCH)
     logits = torch.cat([network(*data.examples.batch(part)).float() for part in parts])
-    return float(F.cross_entropy(logits, data.validation_labels, weight=data.weights))
+    return float(F.cross_entropy(logits, data.validation_labels, weight=data.validation_weights))
 
 
 def class_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
-    """Return float32 [classes], inverse to their frequency among training labels."""
+    """Return float32 [classes], inverse to their frequency among labels of a split."""
     counts = torch.bincount(labels, minlength=classes).clamp(min=1)
     return len(labels) / (classes * counts.float())

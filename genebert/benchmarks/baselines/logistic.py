@@ -76,7 +76,7 @@ def fit_logistic(
     Returns
     -------
     model
-        With the lowest validation loss, classes balanced as in training.
+        With the lowest validation loss, in which classes weigh alike.
     facts
         ``penalty`` chosen, ``validation_loss``.
 
@@ -90,8 +90,9 @@ def fit_logistic(
         raise GenebertError(
             "all training examples are of one class", "give the task examples of every class"
         )
-    balance = len(train) / (len(known) * np.maximum(np.bincount(labels[train], minlength=classes), 1))
     own = labels[validation]
+    # By validation's own counts: class shares may differ between splits.
+    balance = 1 / np.maximum(np.bincount(own, minlength=classes), 1)
     best: tuple[float, float, Logistic] | None = None
     with threadpool_limits(threads), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

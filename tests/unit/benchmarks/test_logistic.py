@@ -65,10 +65,10 @@ def test_validation_chooses_the_penalty(classes: int) -> None:
             C=1 / (penalty * len(train)), class_weight="balanced", tol=1e-8, max_iter=10_000
         )
         probability = solver.fit(x[train], labels[train]).predict_proba(x[validation])
-        losses.append(balanced_loss(probability, labels[validation], labels[train]))
+        losses.append(balanced_loss(probability, labels[validation], labels[validation]))
     assert facts["penalty"] == PENALTIES[int(np.argmin(losses))]
     assert facts["validation_loss"] == pytest.approx(min(losses), rel=1e-3)
-    own = balanced_loss(model.predict(features[validation]), labels[validation], labels[train])
+    own = balanced_loss(model.predict(features[validation]), labels[validation], labels[validation])
     assert facts["validation_loss"] == pytest.approx(own)
 
 
