@@ -7,10 +7,9 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from genebert.benchmarks.answer import Answer, Question
-from genebert.benchmarks.individuals import Individuals, read_individuals
+from genebert.benchmarks.individuals import Individuals, read_individuals_of
 from genebert.benchmarks.nested_cv import Predictions, predict
 from genebert.benchmarks.permutation import aurocs, p_value, redraw
-from genebert.errors import GenebertError
 
 TOP_REGIONS = 10
 
@@ -39,14 +38,7 @@ def answer(question: Question) -> Answer:
     """
     dataset, settings = question.dataset, question.dataset.metadata["settings"]
     assert question.companion is not None
-    individuals = read_individuals(question.companion)
-    if len(individuals.region) != len(dataset.table):
-        raise GenebertError(
-            f"the individuals have genotypes of {len(individuals.region)} variants, "
-            f"the dataset has {len(dataset.table)}",
-            "give the individuals that were written with the dataset, or rebuild the task",
-            str(question.companion),
-        )
+    individuals = read_individuals_of(dataset, question.companion)
     name = question.model.name
     if name == "covariates_only":
         regions, burden = np.empty(0, np.int64), np.empty((len(individuals.table), 0))

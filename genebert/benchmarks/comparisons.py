@@ -98,17 +98,25 @@ def sentences(
     for model in figures:
         for what, twin in (
             ("pre-training", untrained_twin(model, untrained, figures)),
-            ("the second modality", _one_modality(model, untrained, sequence_only, figures)),
+            (second_modality(model), sequence_twin(model, untrained, sequence_only, figures)),
         ):
             compared = difference(figures[model], figures.get(twin or ""))
-            if compared is not None:
+            if what and compared is not None:
                 found.append(f"{what}: {compared.verdict}; `{model}` less `{twin}`: {metric} {compared}")
     return [*found, *_against_baselines(figures, metric, untrained)]
 
 
-def _one_modality(model: str, untrained: str, sequence_only: str, models: Container[str]) -> str | None:
-    is_both = model.split(".")[1:2] == ["both"]
-    return sequence_twin(model, untrained, sequence_only, models) if is_both else None
+# What a model of these inputs has that the one pre-trained on sequences alone has not.
+SECOND_MODALITY = {
+    "both": "the second modality",
+    "sequence": "the second modality, seen in pre-training only",
+}
+
+
+def second_modality(model: str) -> str:
+    """Return how to call what ``vs_sequence_only`` says of a model; empty where it says nothing."""
+    _, inputs, *_ = [*model.split("."), ""]
+    return SECOND_MODALITY.get(inputs, "")
 
 
 def _against_baselines(figures: Mapping[str, Figure], metric: str, untrained: str) -> list[str]:

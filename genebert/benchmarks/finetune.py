@@ -60,7 +60,7 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True)
 class _Data:
-    """What a trial learns from: the examples; rows, labels and class weights of the splits it may see."""
+    """What a trial learns from: examples; rows, labels and class weights of the splits it may see."""
 
     examples: Examples
     train: torch.Tensor

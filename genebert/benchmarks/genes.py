@@ -22,7 +22,8 @@ SCHEMA = pa.schema(
         pa.field("strand", pa.string(), nullable=False),
         # On its strand, with width // 2 bp beside it on both sides; N beyond the ends of the contig.
         pa.field("sequence", pa.large_string(), nullable=False),
-        # Places in the sequence, ascending: the last base of an exon, the first base of the next.
+        # Places in the sequence, ascending: the last base of an exon, the first base of the next; of the
+        # one transcript that stands for the gene, so that sites of others are neither.
         pa.field("donors", pa.list_(pa.int64()), nullable=False),
         pa.field("acceptors", pa.list_(pa.int64()), nullable=False),
     ]

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from genebert.benchmarks.dataset import Dataset
 from genebert.benchmarks.nested_cv import Folds
 from genebert.errors import GenebertError
 from genebert.files import complete_or_absent
@@ -117,3 +118,22 @@ def read_individuals(path: str | Path) -> Individuals:
         region=region,
         places={int(number): place for number, place in metadata["places"].items()},
     )
+
+
+def read_individuals_of(dataset: Dataset, path: str | Path) -> Individuals:
+    """Read the cohort of a dataset.
+
+    Raises
+    ------
+    GenebertError
+        If the file was written with another dataset, or as :func:`read_individuals`.
+    """
+    individuals = read_individuals(path)
+    if len(individuals.region) != len(dataset.table):
+        raise GenebertError(
+            f"the individuals have genotypes of {len(individuals.region)} variants, "
+            f"the dataset has {len(dataset.table)}",
+            "give the individuals that were written with the dataset, or rebuild the task",
+            str(path),
+        )
+    return individuals

@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,10 @@ import pyarrow.parquet as pq
 from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
+from genebert.benchmarks.checks import NONE, Check
 from genebert.benchmarks.dataset import Dataset, read_dataset
+from genebert.benchmarks.individuals import read_individuals_of
+from genebert.benchmarks.kinship import checks_of_individuals
 from genebert.benchmarks.overlaps import Places, canonical_ids, overlaps_any, places_of
 from genebert.corpus.columns import refuse
 from genebert.corpus.manifest import read_manifest
@@ -24,8 +26,6 @@ from genebert.genome import SPLITS
 from genebert.sequence.codes import PADDING, encode_column
 from genebert.sequence.sketch import containment
 
-# Copies, overlaps, focal columns: one is one too many.
-NONE = 0.0
 # A held-out example is related to others if they hold so much of its sketch: a copy that differs in 5
 # bases of 100 keeps a third, unrelated sequence nothing.
 RELATED = 0.2
@@ -51,34 +51,9 @@ class _Regions(NamedTuple):
     split: np.ndarray
 
 
-@dataclass(frozen=True)
-class Check:
-    """A row of the table.
-
-    Attributes
-    ----------
-    check
-        Its name.
-    value
-        What was found; None where it cannot be told.
-    limit
-        Above it, the check is flagged; None where nothing is wrong with any value.
-    meaning
-        What the value is, and what it says.
-    """
-
-    check: str
-    value: float | None
-    limit: float | None
-    meaning: str
-
-    @property
-    def flagged(self) -> bool:
-        """Whether the value is above its limit."""
-        return self.value is not None and self.limit is not None and self.value > self.limit
-
-
-def write_leakage(dataset_path: str | Path, corpus_folder: str | Path, out: str | Path) -> str:
+def write_leakage(
+    dataset_path: str | Path, corpus_folder: str | Path, out: str | Path, companion: Path | None = None
+) -> str:
     """Write the checks of a task as TSV: check, value, limit, flagged, meaning; return a line on it.
 
     Parameters
@@ -89,13 +64,15 @@ def write_leakage(dataset_path: str | Path, corpus_folder: str | Path, out: str 
         Of the regions that columns are of and that pre-training saw. Read a block at a time.
     out
         TSV file.
+    companion
+        What the task keeps beside its examples; of a cohort its individuals, which are checked too.
 
     Raises
     ------
     GenebertError
-        If a file is damaged, or the dataset is of another corpus.
+        If a file is damaged, the dataset is of another corpus, or a cohort lacks its individuals.
     """
-    checks = check_dataset(read_dataset(dataset_path), corpus_folder)
+    checks = check_dataset(read_dataset(dataset_path), corpus_folder, companion)
     with open_text_for_writing(out) as text:
         rows = csv.writer(text, delimiter="\t", lineterminator="\n")
         rows.writerow(["check", "value", "limit", "flagged", "meaning"])
@@ -106,13 +83,16 @@ def write_leakage(dataset_path: str | Path, corpus_folder: str | Path, out: str 
     return f"{len(checks)} checks; flagged: {', '.join(flagged) or 'none'}"
 
 
-def check_dataset(dataset: Dataset, corpus_folder: str | Path) -> list[Check]:
+def check_dataset(
+    dataset: Dataset, corpus_folder: str | Path, companion: Path | None = None
+) -> list[Check]:
     """Return all checks that apply to a dataset.
 
     Raises
     ------
     GenebertError
-        If the dataset is of another corpus, or a part of the corpus is damaged.
+        If the dataset is of another corpus, a part of the corpus is damaged, or a cohort lacks its
+        individuals.
     """
     manifest = read_manifest(corpus_folder)
     if dataset.metadata["catalogue"] != manifest["metadata"]["catalogue"]:
@@ -126,6 +106,7 @@ def check_dataset(dataset: Dataset, corpus_folder: str | Path) -> list[Check]:
         *_contradictions(dataset),
         *_between_classes(dataset),
         *_alone(dataset, rounds),
+        *_between_individuals(dataset, companion),
     ]
 
 
@@ -333,6 +314,16 @@ def _excess_by_bin(
     counts += usual  # a bin without examples says what all say
     # Rounded: what is equal but for the last bits is a tie.
     return (counts / counts.sum(1, keepdims=True) - usual).round(9)[bins[held]]
+
+
+def _between_individuals(dataset: Dataset, companion: Path | None) -> Iterator[Check]:
+    if dataset.metadata["type"] != "cohort":
+        return
+    if companion is None:
+        raise GenebertError(
+            "a cohort's individuals are in a second file beside its examples", "name it with --companion"
+        )
+    yield from checks_of_individuals(read_individuals_of(dataset, companion))
 
 
 def _share(found: np.ndarray) -> float:

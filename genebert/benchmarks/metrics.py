@@ -162,7 +162,8 @@ def binary_metrics(
         "recall": float(sk.recall_score(labels, called, zero_division=0)),
         "f1": float(sk.f1_score(labels, called, zero_division=0)),
         "mcc": _mcc(labels, called),
-        "brier": float(np.mean((scores - labels) ** 2)),
+        # Probabilities are those of classes of equal size, as all models are trained: so is their score.
+        "brier": float(np.average((scores - labels) ** 2, weights=1 / np.bincount(labels)[labels])),
     }
 
 

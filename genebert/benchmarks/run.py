@@ -107,7 +107,9 @@ def run(
         "seed": seed,
         "simulated": bool(dataset.metadata.get("simulated", False)),
         "dataset_sha256": sha256(dataset_path),
-        "settings": settings.model_dump(),
+        "weights_sha256": None if weights is None else sha256(Path(weights) / "model.safetensors"),
+        # What was given: the rest plays no part in this model.
+        "settings": settings.model_dump(include=settings.model_fields_set),
         "facts": answer.facts,
         "versions": software(),
         "metrics": metrics_by_subset(predictions, dataset.metadata["type"], dataset.classes),

@@ -98,13 +98,15 @@ def _benchmark(options: argparse.Namespace) -> str:
 def _leakage(options: argparse.Namespace) -> str:
     from genebert.benchmarks.leakage import write_leakage
 
-    return write_leakage(options.dataset, options.corpus, options.out)
+    return write_leakage(options.dataset, options.corpus, options.out, options.companion)
 
 
 def _summary(options: argparse.Namespace) -> str:
     from genebert.report.tables import write_summary
 
-    return write_summary(options.runs, options.block_bp, options.out, options.untrained)
+    return write_summary(
+        options.runs, options.block_bp, options.out, options.untrained, options.sequence_only
+    )
 
 
 def _report(options: argparse.Namespace) -> str:
@@ -182,7 +184,7 @@ STAGES: Stages = {
     "leakage": (
         _leakage,
         "report what a task's test examples share with training and pre-training",
-        {"--dataset": needed("dataset.parquet"), **CORPUS, **OUT},
+        {"--dataset": needed("dataset.parquet"), **_COMPANION, **CORPUS, **OUT},
     ),
     "summary": (
         _summary,
@@ -191,6 +193,7 @@ STAGES: Stages = {
             "--runs": needed("folders of runs", nargs="+"),
             **BLOCK,
             "--untrained": optional("variant without pre-training, to compare with", "scratch"),
+            "--sequence-only": optional("variant that saw sequences alone", "sequence_only"),
             "--out": needed("summary.tsv to write; summary.md goes beside it"),
         },
     ),

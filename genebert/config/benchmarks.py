@@ -56,7 +56,12 @@ class Benchmarks(Section):
                     }
                     for cell_type in _CTCF
                 },
-                "splicing": {"type": "splicing", "annotation": _GENCODE, "drop_paralogs": True},
+                "splicing": {
+                    "type": "splicing",
+                    "annotation": _GENCODE,
+                    "drop_paralogs": True,
+                    "max_examples": 20_000,
+                },
                 "accessibility": {"type": "accessibility", "max_examples": 20_000},
                 **{
                     f"variants.{kind}": {
@@ -64,6 +69,7 @@ class Benchmarks(Section):
                         "variants": _TRAITGYM.format(kind),
                         # The file says 1 where the genome says chr1.
                         "contig_style": "ucsc",
+                        "group": "match_group",
                     }
                     for kind in ("mendelian", "complex")
                 },
@@ -82,12 +88,16 @@ class Benchmarks(Section):
             "untrained_probe",
             "multimodal.sequence.llr",
             "sequence_only.sequence.llr",
+            "scratch.sequence.llr",
             "multimodal.both.distance",
+            "sequence_only.sequence.distance",
+            "scratch.both.distance",
             "kmer_logistic",
             "motif_logistic",
             "gc_only",
             "occupancy_only",
             "pwm_best",
+            "allele_count",
             "cnn",
             "deepromoter",
             "cdil",

@@ -81,6 +81,13 @@ class ModelName:
         """Whether the name is one of :data:`BASELINES`."""
         return self.readout is None
 
+    @property
+    def draws_nothing(self) -> bool:
+        """Whether one run stands for every seed."""
+        return self.name in DETERMINISTIC or (
+            self.source is not None and self.readout in ("probe", "distance")
+        )
+
     def applies_to(self, task: TaskType) -> bool:
         """Return whether the model can do a task of this type."""
         if self.readout is None:
@@ -124,6 +131,8 @@ def _parse_hugging_face(text: str) -> ModelName:
     for ending in ("probe", "distance"):
         if source.endswith(f".{ending}"):
             source, readout = source.removesuffix(f".{ending}"), ending
+    if source.endswith(".llr"):
+        raise ValueError(f"'{text}' asks for a likelihood of bases; use `.distance`, or a variant's llr")
     if not source.strip("/."):
         raise ValueError(f"'{text}' names no encoder; write `hf:<id or folder>`")
     safe = "hf." + re.sub(r"[^A-Za-z0-9_.-]+", "_", source).strip("_.")

@@ -21,7 +21,7 @@ class Task(Section):
         "models see the same",
     )
     seed: _Seed = Field(default=1, description="seed of what the task draws (negatives, subsets)")
-    models: list[Text] | None = Field(
+    models: Annotated[list[Text], Field(min_length=1)] | None = Field(
         default=None,
         description="models of this task only; otherwise those of `benchmarks.models` that apply to it",
     )
@@ -33,6 +33,11 @@ class Task(Section):
     def bases(self) -> int | None:
         """Return the bp of an example, None where the files or the catalogue decide."""
         return None
+
+    def cell_types(self) -> list[str]:
+        """Return the cell types that must be of a sample."""
+        own = getattr(self, "cell_type", "any")
+        return [] if own == "any" else [own]
 
 
 class PromoterTask(Task):
@@ -115,6 +120,10 @@ class TfbsTask(Task):
     def sources(self) -> dict[str, str]:
         """See :meth:`Task.sources`."""
         return {f"peaks.{cell_type}": source for cell_type, source in self.peaks.items()}
+
+    def cell_types(self) -> list[str]:
+        """See :meth:`Task.cell_types`."""
+        return list(self.peaks)
 
     def bases(self) -> int:
         """See :meth:`Task.bases`."""
@@ -206,6 +215,11 @@ class VariantsTask(Task):
         default=["0", "false"],
         min_length=1,
         description="label values of variants that do not; rows with other values are left out, counted",
+    )
+    group: Text | None = Field(
+        default=None,
+        description="column of matched sets (TraitGym: `match_group`), or INFO key of a VCF: a set "
+        "stays in one fold",
     )
     indels: Literal["refuse", "drop", "keep"] = Field(
         default="drop", description="what to do with insertions and deletions"

@@ -9,8 +9,9 @@ from genebert.config.benchmarks import Benchmarks
 from genebert.config.data import Downloads, Genome, HeldOutCellTypes, Motifs, Peaks, Regions
 from genebert.config.kinds import MIN_EXAMPLE_BP, PlainPath, Section, Text
 from genebert.config.model import Compute, Model, Pretrain
-from genebert.config.names import DETERMINISTIC, MANDATORY, ModelName, parse_model
+from genebert.config.names import MANDATORY, ModelName, parse_model
 from genebert.config.tasks import Task
+from genebert.errors import GenebertError
 
 
 class Config(Section):
@@ -52,10 +53,12 @@ class Config(Section):
                     f"pretrain.variants.{name} ranks k-mers by NPMI, which single bases have none of; "
                     "raise model.sequence.k or set its masking to random_span"
                 )
+        tasks = self.benchmarks.tasks
         rates = list(map(str, self.benchmarks.finetune.learning_rates))
         for key, values in (
             ("seeds", list(map(str, self.seeds))),
             ("benchmarks.models", self.benchmarks.models),
+            *((f"benchmarks.tasks.{name}.models", task.models or []) for name, task in tasks.items()),
             ("benchmarks.finetune.learning_rates", rates),
             ("cell_types", self.cell_types.all()),
         ):
@@ -65,6 +68,7 @@ class Config(Section):
             self._check_models("benchmarks.models", self.benchmarks.models)
         for name, task in self.benchmarks.tasks.items():
             self._check_task(name, task)
+        self._check_folders()
         return self
 
     def _check_batches(self) -> None:
@@ -100,6 +104,14 @@ class Config(Section):
         }
         return {key: text for key, text in named.items() if text is not None}
 
+    def _named_models(self) -> list[str]:
+        lists = [self.benchmarks.models, *(t.models or [] for t in self.benchmarks.tasks.values())]
+        return [text for own in lists for text in own] if self.benchmarks.tasks else []
+
+    def model_texts(self) -> dict[str, str]:
+        """Return every model as the configuration writes it, by the name of its folder."""
+        return {parse_model(text).name: text for text in self._named_models()}
+
     def models_of(self, task: str) -> list[ModelName]:
         """Return the models that a task compares: those named that apply, and the mandatory ones."""
         settings = self.benchmarks.tasks[task]
@@ -114,12 +126,48 @@ class Config(Section):
             (task, model.name, seed)
             for task in self.benchmarks.tasks
             for model in self.models_of(task)
-            for seed in (self.seeds[:1] if model.name in DETERMINISTIC else self.seeds)
+            for seed in (self.seeds[:1] if model.draws_nothing else self.seeds)
         ]
+
+    def named_cell_types(self) -> list[tuple[str, str]]:
+        """Return every cell type that must be of a sample, with the key that names it."""
+        tasks = self.benchmarks.tasks.items()
+        return [
+            *(("cell_types", name) for name in self.cell_types.all()),
+            *(
+                (f"benchmarks.tasks.{task}", name)
+                for task, settings in tasks
+                for name in settings.cell_types()
+            ),
+        ]
+
+    def checked_model(self, task: str, text: str) -> ModelName:
+        """Read the name of a model that is asked for on a task by a path.
+
+        Raises
+        ------
+        GenebertError
+            If it is none, or does not apply to the task.
+        """
+        try:
+            model = parse_model(text)
+            self._check_variant("the path", model)
+        except ValueError as error:
+            what, _, fix = str(error).partition("; ")
+            raise GenebertError(f"no such model: {what}", fix) from None
+        kind = self.benchmarks.tasks[task].type
+        if not model.applies_to(kind):
+            raise GenebertError(f"'{text}' does not apply to a task of type {kind}", "ask for another")
+        return model
 
     def untrained(self) -> str | None:
         """Return the variant without pre-training, if there is one."""
         return next((name for name, v in self.pretrain.variants.items() if not v.trained), None)
+
+    def sequence_only(self) -> str | None:
+        """Return the variant that was pre-trained on sequences alone, if there is one."""
+        named = self.pretrain.variants.items()
+        return next((name for name, v in named if v.trained and v.inputs() == {"sequence"}), None)
 
     def variant_of(self, model: ModelName) -> str | None:
         """Return the variant whose weights a model starts from, if any."""
@@ -158,18 +206,23 @@ class Config(Section):
             )
 
     def _check_models(self, key: str, names: list[str]) -> None:
-        by_path: dict[str, str] = {}
         for name in names:
             try:
                 model = parse_model(name)
             except ValueError as error:
                 raise ValueError(f"{key}: {error}") from None
-            if by_path.setdefault(model.name, name) != name:
-                raise ValueError(
-                    f"{key} names '{by_path[model.name]}' and '{name}', whose results would share a "
-                    "folder; rename one"
-                )
             self._check_variant(key, model)
+
+    def _check_folders(self) -> None:
+        """Refuse two models, of whatever tasks, whose results would be called alike."""
+        texts = self.model_texts()
+        for text in self._named_models():
+            other = texts[parse_model(text).name]
+            if other != text:
+                one, two = sorted((other, text))
+                raise ValueError(
+                    f"models '{one}' and '{two}' would share a folder of results; rename one"
+                )
 
     def _check_variant(self, key: str, model: ModelName) -> None:
         if model.name == "untrained_probe" and self.variant_of(model) is None:

@@ -1,7 +1,7 @@
-"""Genes and their exons, one transcript a gene: from a GTF or from a table."""
+"""Genes and their exons, one transcript a gene, and the junctions of all: from a GTF or from a table."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,6 +111,56 @@ def read_genes(path: str | Path) -> pd.DataFrame:
     rows = _from_gtf(path) if is_gtf(path) else _from_table(path)
     columns = ["line", "gene", "chrom", "start", "end", "strand", "exon_starts", "exon_ends"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def read_junctions(path: str | Path, contig_style: str) -> dict[tuple[str, str], np.ndarray]:
+    """Read the exonic bases on both sides of each intron, of every transcript and gene of any type.
+
+    Parameters
+    ----------
+    path
+        GTF or table, gzip or not (:func:`read_genes`); of a table, the introns of its rows.
+    contig_style
+        The style to rename contigs to.
+
+    Returns
+    -------
+    dict
+        Positions (int64, 0-based, ascending, each once) by contig and strand.
+
+    Raises
+    ------
+    GenebertError
+        If the file is damaged.
+    """
+    exons = _exons_of_gtf(path) if is_gtf(path) else _exons_of_table(path)
+    table = pd.DataFrame(exons, columns=["chrom", "strand", "transcript", "start", "end"])
+    table = table.sort_values(["chrom", "strand", "transcript", "start", "end"])
+    key = table.groupby(["chrom", "strand", "transcript"], sort=False).ngroup().to_numpy()
+    left, right = table["end"].to_numpy()[:-1], table["start"].to_numpy()[1:]
+    # Exons that touch or overlap have no intron between them.
+    after = np.flatnonzero((key[1:] == key[:-1]) & (left < right))
+    bases = table.iloc[np.concatenate([after, after + 1])][["chrom", "strand"]]
+    bases = bases.assign(position=np.concatenate([left[after] - 1, right[after]]))
+    renamed = rename_contigs(bases, contig_style)
+    return {
+        (str(chrom), str(strand)): np.unique(rows["position"].to_numpy(np.int64))
+        for (chrom, strand), rows in renamed.groupby(["chrom", "strand"])
+    }
+
+
+def _exons_of_table(path: str | Path) -> Iterator[tuple[str, str, str, int, int]]:
+    for gene in read_genes(path).itertuples():
+        for start, end in zip(gene.exon_starts, gene.exon_ends, strict=True):
+            yield gene.chrom, gene.strand, str(gene.line), start, end
+
+
+def _exons_of_gtf(path: str | Path) -> Iterator[tuple[str, str, str, int, int]]:
+    for number, cells in gtf_records(path):
+        if cells[2] == "exon":
+            where = f"{path} line {number}"
+            transcript = _needed(_TRANSCRIPT_ID, cells[8], where)
+            yield cells[0], cells[6], transcript, *gtf_span(cells, where)
 
 
 def _from_table(path: str | Path) -> list[tuple[object, ...]]:

@@ -46,7 +46,8 @@ class Variants(NamedTuple):
     ----------
     table
         ``line`` (from 1, the head included; of Parquet the row), ``chrom``, ``start`` (0-based),
-        ``ref``, ``alt`` (A, C, G, T), ``id`` and ``label`` (text; empty where there is none).
+        ``ref``, ``alt`` (A, C, G, T), ``id``, ``label`` and, if asked for, ``group`` (text; empty
+        where there is none).
     dropped
         How many alleles were left out, by reason.
     """
@@ -83,6 +84,7 @@ def read_variants(
     where: str,
     lengths: Mapping[str, int],
     contigs: str = ".+",
+    group: str | None = None,
 ) -> Variants:
     """Read the variants on contigs in use.
 
@@ -108,13 +110,15 @@ def read_variants(
         Contig lengths in bp.
     contigs
         Regular expression of the contigs in use.
+    group
+        Column, or INFO key, of matched sets, if they matter; of a variant on two lines the first counts.
 
     Raises
     ------
     GenebertError
         Naming the line that does not fit; or two lines of one variant whose labels differ.
     """
-    raw = read_vcf(path, label) if _is_vcf(path) else _read_table(path, label)
+    raw = read_vcf(path, label, group) if _is_vcf(path) else _read_table(path, label, group)
     table, dropped = _cleaned(raw, path, indels, contig_style, where, lengths, contigs)
     table["label"] = normal_label(table["label"])
     first = _first_rows(table)
@@ -195,10 +199,10 @@ def _is_vcf(path: str | Path) -> bool:
     return head.startswith(b"##fileformat=VCF")
 
 
-def _read_table(path: str | Path, label: str) -> pd.DataFrame:
+def _read_table(path: str | Path, label: str, group: str | None) -> pd.DataFrame:
     """Read a table as text: columns of a raw VCF, a row an alternate allele."""
     read = _read_parquet if next(read_blocks(path), b"").startswith(b"PAR1") else _read_text
-    names, table, first = read(path, label)
+    names, table, first = read(path, {"label": label} | ({} if group is None else {"group": group}))
     raw = pd.DataFrame({name: _as_text(table[column]) for name, column in names.items()})
     raw.insert(0, "line", np.arange(first, first + len(raw)))
     if "id" not in raw:
@@ -208,17 +212,17 @@ def _read_table(path: str | Path, label: str) -> pd.DataFrame:
     return raw
 
 
-def _read_parquet(path: str | Path, label: str) -> tuple[dict[str, str], pa.Table, int]:
+def _read_parquet(path: str | Path, own: Mapping[str, str]) -> tuple[dict[str, str], pa.Table, int]:
     try:
-        names = _columns(pq.read_schema(path).names, label, path)
-        return names, pq.read_table(path, columns=list(names.values())), 1
+        names = _columns(pq.read_schema(path).names, own, path)
+        return names, pq.read_table(path, columns=sorted(set(names.values()))), 1
     except (OSError, pa.ArrowException) as error:
         raise GenebertError(
             f"{path} is a damaged Parquet file ({str(error).splitlines()[0]})", "fetch the file again"
         ) from None
 
 
-def _read_text(path: str | Path, label: str) -> tuple[dict[str, str], pa.Table, int]:
+def _read_text(path: str | Path, own: Mapping[str, str]) -> tuple[dict[str, str], pa.Table, int]:
     data = b"".join(read_blocks(path)).removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
     passed = 0
     while data.startswith(b"##"):
@@ -229,7 +233,7 @@ def _read_text(path: str | Path, label: str) -> tuple[dict[str, str], pa.Table, 
         cells = [cell.strip().strip('"') for cell in head.decode().split(delimiter)]
     except UnicodeDecodeError:
         raise GenebertError(f"{path} is not text", "give a VCF, TSV, CSV or Parquet file") from None
-    names = _columns(cells, label, path)
+    names = _columns(cells, own, path)
     first = passed + 2
     if not body:
         raise GenebertError(f"{path} has no variants", "give a file with at least one")
@@ -265,13 +269,13 @@ def _read_text(path: str | Path, label: str) -> tuple[dict[str, str], pa.Table, 
     return {name: str(cells.index(column)) for name, column in names.items()}, table, first
 
 
-def _columns(found: list[str], label: str, path: str | Path) -> dict[str, str]:
-    """Return which column of a file is which; that of the label may be of another case too."""
+def _columns(found: list[str], own: Mapping[str, str], path: str | Path) -> dict[str, str]:
+    """Return which column of a file is which; what the settings name may be of another case too."""
     lower = [column.lower() for column in found]
     names = {}
-    for name, known in (*_NAMES.items(), ("label", (label.lower(),))):
+    for name, known in (*_NAMES.items(), *((key, (column.lower(),)) for key, column in own.items())):
         which = [column for column, low in zip(found, lower, strict=True) if low in known]
-        which = [label] if name == "label" and label in which else which
+        which = [own[name]] if own.get(name) in which else which
         if len(which) > 1:
             raise GenebertError(
                 f"columns {' and '.join(which)} both say {name}", "remove or rename one", str(path)
@@ -279,10 +283,10 @@ def _columns(found: list[str], label: str, path: str | Path) -> dict[str, str]:
         if which:
             names[name] = which[0]
         elif name != "id":
-            wanted = f"`{label}` (the label)" if name == "label" else f"`{name}`"
+            wanted = f"`{own[name]}` (the {name})" if name in own else f"`{name}`"
             raise GenebertError(
                 f"no column {wanted}; the columns are {', '.join(found[:12])}",
-                "name it so, or correct `label`" if name == "label" else "name it so",
+                f"name it so, or correct `{name}`" if name in own else "name it so",
                 str(path),
             )
     return names
@@ -342,7 +346,8 @@ def _cleaned(
             "check `genome.contigs`, `contig_style` and `indels`",
             where,
         )
-    return table[["line", "chrom", "start", "ref", "alt", "id", "label"]], dropped
+    names = ["line", "chrom", "start", "ref", "alt", "id", "label", "group"]
+    return table[[name for name in names if name in table]], dropped
 
 
 def is_indel(table: pd.DataFrame) -> pd.Series:

@@ -34,8 +34,8 @@ class _Vcf(NamedTuple):
     lines: Iterator[tuple[int, str]]
 
 
-def read_vcf(path: str | Path, label: str) -> pd.DataFrame:
-    """Read the alternate alleles of a VCF with a label from INFO.
+def read_vcf(path: str | Path, label: str, group: str | None = None) -> pd.DataFrame:
+    """Read the alternate alleles of a VCF with a label, and what they are grouped by, from INFO.
 
     Parameters
     ----------
@@ -44,39 +44,45 @@ def read_vcf(path: str | Path, label: str) -> pd.DataFrame:
     label
         INFO key. One with a value an allele (``Number=A`` or ``R``) gives each its own; a flag is
         ``true`` or ``false``; a record without the key has an empty label.
+    group
+        Another, likewise.
 
     Returns
     -------
     DataFrame
-        ``line`` (from 1), ``chrom``, ``pos`` (text), ``id``, ``ref``, ``alt``, ``label``; a row an
-        alternate allele.
+        ``line`` (from 1), ``chrom``, ``pos`` (text), ``id``, ``ref``, ``alt``, ``label`` and, if
+        asked for, ``group``; a row an alternate allele.
 
     Raises
     ------
     GenebertError
-        Naming the line that is no record; or if no record has the label.
+        Naming the line that is no record; or if no record has one of the keys.
     """
     vcf = _open(path)
-    number, kind = vcf.info.get(label, (".", "String"))
+    keys = {"label": label} | ({} if group is None else {"group": group})
     rows: list[tuple[object, ...]] = []
-    seen = False
+    seen: set[str] = set()
     for line, text in vcf.lines:
         chrom, pos, name, ref, alt, _, _, info, *_ = text.split("\t", 8)
         alternates = alt.split(",")
-        value = _value(info, label)
-        seen = seen or value is not None
-        if value is None:
-            labels = ["false" if kind == "Flag" else ""] * len(alternates)
-        else:
-            labels = _by_allele(value, number, len(alternates), label, f"{path} line {line}")
-        rows.extend((line, chrom, pos, name, ref, *own) for own in zip(alternates, labels, strict=True))
-    if not seen and kind != "Flag":
-        raise GenebertError(
-            f"no record has INFO key '{label}'; declared are {', '.join(sorted(vcf.info)) or 'none'}",
-            "correct `label`",
-            str(path),
-        )
-    return pd.DataFrame(rows, columns=["line", "chrom", "pos", "id", "ref", "alt", "label"])
+        values = []
+        for key in keys.values():
+            number, kind = vcf.info.get(key, (".", "String"))
+            value = _value(info, key)
+            if value is None:
+                values.append(["false" if kind == "Flag" else ""] * len(alternates))
+            else:
+                seen.add(key)
+                values.append(_by_allele(value, number, len(alternates), key, f"{path} line {line}"))
+        rows.extend((line, chrom, pos, name, ref, *own) for own in zip(alternates, *values, strict=True))
+    for name, key in keys.items():
+        if key not in seen and vcf.info.get(key, ("", ""))[1] != "Flag":
+            raise GenebertError(
+                f"no record has INFO key '{key}'; declared are {', '.join(sorted(vcf.info)) or 'none'}",
+                f"correct `{name}`",
+                str(path),
+            )
+    return pd.DataFrame(rows, columns=["line", "chrom", "pos", "id", "ref", "alt", *keys])
 
 
 def read_calls(path: str | Path) -> tuple[pd.DataFrame, list[str], np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from genebert.benchmarks.comparisons import Difference, untrained_twin
+from genebert.benchmarks.comparisons import SECOND_MODALITY, Difference, untrained_twin
 from genebert.benchmarks.metrics import METRICS, site_labels
 from genebert.config import BASELINES
 from genebert.report import task_plots
@@ -22,7 +22,7 @@ from genebert.report.tables import verdict
 
 _TEXT = {"task": str, "type": str, "subset": str, "model": str, "headline": str}
 # Sentences of the summary that the page tells anew, models of like fate together.
-_RETOLD = ("Pre-training:", "The second modality:")
+_RETOLD = ("Pre-training:", "The second modality")
 
 
 def section(
@@ -151,15 +151,13 @@ def compared(rows: pd.DataFrame) -> list[str]:
     rows
         Of the summary, of a whole test split.
     """
-    both = rows[rows["model"].str.split(".").str[1] == "both"]
-    return [
-        sentence
-        for what, column, own in (
-            ("Pre-training", "vs_scratch", rows),
-            ("The second modality", "vs_sequence_only", both),
-        )
-        if (sentence := _fates(what, column, own))
+    inputs = rows["model"].str.split(".").str[1]
+    columns = [("Pre-training", "vs_scratch", rows)]
+    columns += [
+        (f"{what[0].upper()}{what[1:]}", "vs_sequence_only", rows[inputs == own])
+        for own, what in SECOND_MODALITY.items()
     ]
+    return [sentence for column in columns if (sentence := _fates(*column))]
 
 
 def _fates(what: str, column: str, rows: pd.DataFrame) -> str:

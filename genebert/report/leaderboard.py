@@ -69,7 +69,6 @@ def parts(rows: pd.DataFrame) -> dict[str, Any]:
             {
                 "name": name,
                 "examples": int(first["examples"][name]),
-                "blocks": int(first["blocks"][name]),
                 "chance": number(first["chance"][name]),
             }
             for name in names

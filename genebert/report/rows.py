@@ -45,7 +45,7 @@ COLUMNS = (
     "seeds",
     "examples",
     "positives",
-    "blocks",
+    "blocks",  # that hold the class that lies in the fewest
     "chance",
     "headline",
     *_FIGURES,
@@ -61,6 +61,7 @@ class _Part:
     example_id: np.ndarray
     labels: np.ndarray
     blocks: np.ndarray
+    fewest: int  # blocks that hold the class that lies in the fewest
     draws: np.ndarray | None
     chance: float
     metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -93,8 +94,8 @@ def summarise(
     """Return each task's rows: a model and part of the test examples each.
 
     Metrics are means over seeds. The headline has a 95 % interval, a rank and differences to the same
-    network untrained and to the one that has seen sequences only, paired; tasks with fewer than 20
-    blocks have neither intervals nor ranks.
+    network untrained and to the one that has seen sequences only, paired; where a class lies in fewer
+    than 20 blocks, there are neither intervals nor ranks.
 
     Parameters
     ----------
@@ -114,6 +115,8 @@ def summarise(
     for run in map(Path, runs):
         facts = json.loads((run / "metrics.json").read_text())
         by_task.setdefault(facts["task"], []).append((run, facts))
+    names = [(f["task"], f["model"], f["seed"]) for own in by_task.values() for _, f in own]
+    assert len(set(names)) == len(names), "a run is named twice"
     # The n-th seeds of models belong together.
     ordered = {name: sorted(own, key=lambda run: run[1]["seed"]) for name, own in by_task.items()}
     return [_task(name, own, block_bp, untrained, sequence_only) for name, own in ordered.items()]
@@ -142,7 +145,7 @@ def _task(
     # What no row has is empty, not text.
     table = pd.DataFrame(rows).reindex(columns=list(COLUMNS)).astype(dict.fromkeys(_FIGURES, float))
     rank = table[HEADLINE[first["type"]]].groupby(table["subset"]).rank(ascending=False, method="min")
-    table["rank"] = rank.where(table["blocks"] >= MIN_BLOCKS).astype("Int64")
+    table["rank"] = rank.where(table.groupby("subset")["low"].transform("count") > 0).astype("Int64")
     table["positives"] = table["positives"].astype("Int64")
     return Task(name, first["type"], table, figures["test"])
 
@@ -157,8 +160,10 @@ def _add(parts: dict[str, _Part], path: Path, facts: dict[str, Any], block_bp: i
         labels, ids = rows["label"].to_numpy(), rows["example_id"].to_numpy()
         if name not in parts:
             blocks = block_of(rows, block_bp)
-            draws = draw_blocks(int(blocks.max()) + 1)
-            parts[name] = _Part(ids, labels, blocks, draws, chance(metric, labels, sites))
+            # A class in few blocks is hardly resampled, however many hold the others.
+            fewest = min(len(set(blocks[labels == label])) for label in set(labels))
+            draws = draw_blocks(int(blocks.max()) + 1) if fewest >= MIN_BLOCKS else None
+            parts[name] = _Part(ids, labels, blocks, fewest, draws, chance(metric, labels, sites))
         part = parts[name]
         if not np.array_equal(ids, part.example_id) or not np.array_equal(labels, part.labels):
             raise _others(path, "predicts other examples than the runs before it")
@@ -199,7 +204,7 @@ def _rows(
             "seeds": len(by_seed),
             "examples": len(part.labels),
             "positives": by_seed[0].get("positives"),
-            "blocks": int(part.blocks.max()) + 1,
+            "blocks": part.fewest,
             "chance": part.chance,
             "headline": HEADLINE[facts["type"]],
             **{metric: _mean([seed.get(metric) for seed in by_seed]) for metric in METRICS},

@@ -54,6 +54,7 @@ def reliability(
     """Return mean predicted probability and observed frequency, each float64 [bins].
 
     Bins are quantiles of the predictions of all seeds, and of each class against the rest, together.
+    Classes weigh alike, as in training: predicted probabilities are those of classes of equal size.
     None where scores are no probabilities.
 
     Parameters
@@ -66,13 +67,22 @@ def reliability(
     pairs = list(_each(tables, sites))
     truth = np.concatenate([is_class for is_class, _ in pairs])
     probability = np.concatenate([score for _, score in pairs])
+    weight = np.concatenate([_class_weights(table, len(sites)) for table in tables])
     bins = int(np.clip(len(tables[0]) // LEAST_EXAMPLES, 1, MOST_BINS))
     edges = np.unique(np.quantile(probability, np.linspace(0, 1, bins + 1)))
     own = np.searchsorted(edges[1:-1], probability, side="right")
-    number = np.bincount(own)
+    number = np.bincount(own, weight)
     filled = number > 0
-    means = [np.bincount(own, values)[filled] / number[filled] for values in (probability, truth)]
+    means = [
+        np.bincount(own, weight * values)[filled] / number[filled] for values in (probability, truth)
+    ]
     return means[0], means[1]
+
+
+def _class_weights(table: pd.DataFrame, times: int) -> np.ndarray:
+    """Return float64 [n × times], inverse to the size of each example's class."""
+    labels = table["label"].to_numpy()
+    return np.tile(len(labels) / np.bincount(labels)[labels], times)
 
 
 def _each(tables: Sequence[pd.DataFrame], sites: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -7,11 +7,9 @@ import pandas as pd
 
 from genebert.benchmarks.comparisons import sentences
 from genebert.benchmarks.intervals import MIN_BLOCKS
-from genebert.benchmarks.metrics import BINARY, METRICS
+from genebert.benchmarks.metrics import METRICS
 from genebert.files import open_text_for_writing
 from genebert.report.rows import Task, proper_parts, summarise
-
-__all__ = ["BINARY", "MIN_BLOCKS", "as_markdown", "notes", "overall", "verdict", "write_summary"]
 
 # Types of tasks whose examples have no place in the genome: each is resampled on its own.
 PLACELESS = ("labelled", "cohort")
@@ -57,12 +55,13 @@ def verdict(blocks: int, block_bp: int, task_type: str) -> str:
     unit = "examples" if task_type in PLACELESS else f"blocks of {block_bp / 1e6:g} Mb"
     if blocks < MIN_BLOCKS:
         return (
-            f"Too small to rank models: the test split has {blocks} {unit}, fewer than "
+            f"Too small to rank models: in the test split a class has {blocks} {unit}, fewer than "
             f"{MIN_BLOCKS}, so rows carry no interval and no rank. Differences between rows are not "
             "results; the table shows that every part runs."
         )
+    each = "of each class" if task_type in PLACELESS else "hold each class"
     return (
-        f"Means over seeds; 95 % intervals by bootstrap over {blocks} {unit} and seeds, "
+        f"Means over seeds; 95 % intervals by bootstrap over {unit} ({blocks} or more {each}) and seeds, "
         "not corrected for the number of comparisons."
     )
 
@@ -159,8 +158,7 @@ def _by_part(rows: pd.DataFrame) -> str:
     models = dict.fromkeys(parts["model"])
     first = parts.drop_duplicates("subset").set_index("subset")
     sizes = "; ".join(
-        f"{name}: {first['examples'][name]} examples in {first['blocks'][name]} blocks, chance "
-        f"{first['chance'][name]:.3g}"
+        f"{name}: {first['examples'][name]} examples, chance {first['chance'][name]:.3g}"
         for name in names
     )
     head = ["model", *(f"{headline}: {name}" for name in names)]
@@ -170,10 +168,8 @@ def _by_part(rows: pd.DataFrame) -> str:
 
 def _size(row: pd.Series) -> str:
     positives = "" if pd.isna(row["positives"]) else f" ({row['positives']} positive)"
-    blocks = "" if row["type"] in PLACELESS else f" in {row['blocks']} blocks"
     return (
-        f"{row['examples']} test examples{positives}{blocks}; chance is "
-        f"{row['headline']} {row['chance']:.3g}.\n"
+        f"{row['examples']} test examples{positives}; chance is {row['headline']} {row['chance']:.3g}.\n"
     )
 
 

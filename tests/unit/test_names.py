@@ -58,6 +58,7 @@ def test_a_name_is_read(text: str, expected: ModelName) -> None:
         ("multimodal.both.llr", "write `multimodal.sequence.llr`"),
         ("hf:", "names no encoder"),
         ("hf:.probe", "names no encoder"),
+        ("hf:a/b.llr", "asks for a likelihood"),
     ],
 )
 def test_a_wrong_name_is_refused_with_a_fix(text: str, part: str) -> None:
@@ -115,7 +116,7 @@ def test_runs_are_tasks_by_models_that_apply_by_seeds(raw: dict[str, Any]) -> No
         ({"type": "promotor", "tss": "a.bed"}, "has no known type"),
         ({"type": "promoter", "tsss": "a.bed"}, "did you mean 'tss'"),
         ({"type": "promoter", "tss": "a.bed", "models": ["pwm_best"]}, "does not apply"),
-        ({"type": "promoter", "tss": "a.bed", "models": []}, "has no model"),
+        ({"type": "promoter", "tss": "a.bed", "models": []}, "should have at least 1 item"),
         ({"type": "labelled", "folder": "f", "models": ["x.both"]}, "no such variant"),
         ({"type": "splicing", "annotation": "a", "width": 600}, "makes 597 tokens"),
     ],
@@ -152,3 +153,46 @@ def test_two_encoders_whose_results_would_share_a_folder_are_refused(raw: dict[s
     raw["benchmarks"]["models"] = ["hf:a/b", "hf:a b"]
     with pytest.raises(GenebertError, match="would share a folder"):
         config.validate(raw, "here")
+
+
+def test_encoders_of_two_tasks_must_not_share_a_folder(raw: dict[str, Any]) -> None:
+    task = {"type": "promoter", "tss": "a.bed"}
+    raw["benchmarks"]["tasks"] = {
+        "p": {**task, "models": ["hf:a/b"]},
+        "q": {**task, "models": ["hf:a_b"]},
+    }
+    with pytest.raises(GenebertError, match="'hf:a/b' and 'hf:a_b' would share a folder"):
+        config.validate(raw, "here")
+
+
+def test_a_model_named_twice_in_a_task_is_refused(raw: dict[str, Any]) -> None:
+    raw["benchmarks"]["tasks"] = {
+        "p": {"type": "promoter", "tss": "a.bed", "models": ["gc_only", "gc_only"]}
+    }
+    with pytest.raises(GenebertError, match="names gc_only twice"):
+        config.validate(raw, "here")
+
+
+def test_frozen_encoders_are_run_once(raw: dict[str, Any]) -> None:
+    raw["benchmarks"]["tasks"] = {"p": {"type": "promoter", "tss": "a.bed"}}
+    raw["benchmarks"]["models"] = ["hf:a/b", "hf:a/b.probe"]
+    runs = config.validate(raw, "here").runs()
+    assert runs == [("p", "hf.a_b", 1), ("p", "hf.a_b", 2), ("p", "hf.a_b.probe", 1)]
+
+
+def test_variants_to_compare_with_are_known_by_what_they_learn(raw: dict[str, Any]) -> None:
+    raw["benchmarks"] = {"tasks": {}}
+    raw["pretrain"]["variants"] = {
+        "dna": {"masked_sequence": 1},
+        "all": {"masked_sequence": 1, "matching": 1},
+        "raw": {"trained": False},
+    }
+    settings = config.validate(raw, "here")
+    assert (settings.sequence_only(), settings.untrained()) == ("dna", "raw")
+
+
+def test_cell_types_that_must_be_of_a_sample_are_named_with_their_keys(raw: dict[str, Any]) -> None:
+    found = config.validate(raw, "here").named_cell_types()
+    assert ("cell_types", "Bcell") in found
+    assert ("benchmarks.tasks.tfbs.CTCF_GM12878", "GM12878") in found
+    assert len(found) == 4

@@ -158,6 +158,7 @@ def test_default_configuration_is_used_when_none_is_chosen() -> None:
         ({"regions": {"width": "wide"}}, "'regions.width' = 'wide'", "config/README.md"),
         ({"benchmarks": {"models": ["multimodel.both"]}}, "names 'multimodel.both'", "multimodal"),
         ({"samples": "config/none.tsv"}, "config/none.tsv does not exist", "correct the path"),
+        ({"cell_types": {"test": ["GM12787"]}}, "cell type 'GM12787', which is in no sample", "GM12878"),
     ],
 )
 def test_bad_configuration_is_refused_before_any_job(
@@ -345,6 +346,7 @@ def test_editing_a_comment_reruns_nothing(finished: Path) -> None:
                 **{"summary": 1, "report": 1, "all": 1},
             },
         ),
+        ({"benchmarks": {"block_bp": 500_000}}, {"summary": 1, "report": 1, "all": 1}),
         (
             {"seeds": [1, 2]},
             {"pretrain": 3, "benchmark": 2, "summary": 1, "report": 1, "all": 1},
@@ -424,6 +426,25 @@ def test_one_result_is_rebuilt_by_its_path(finished: Path) -> None:
     done = snakemake(path, "--configfile", "config/small.yaml", folder=finished)
     assert planned(done.stdout + done.stderr) == {"benchmark": 1, "total": 1}
     assert (finished / path).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("model", "what"),
+    [
+        ("kmer_logistc", "'kmer_logistc' is no baseline"),
+        ("nosuch.both", "there is no such variant"),
+        ("sequence_only.both", "do not train"),
+        ("pwm_best", "does not apply to a task of type promoter"),
+    ],
+)
+def test_a_path_that_names_no_model_is_refused_before_any_job(
+    finished: Path, model: str, what: str
+) -> None:
+    path = f"results/small/benchmarks/promoter/{model}/seed1/metrics.json"
+    done = snakemake("-n", path, "--configfile", "config/small.yaml", folder=finished, check=False)
+    assert done.returncode == 1
+    assert what in done.stdout + done.stderr
+    assert "fix: " in done.stdout + done.stderr
 
 
 def test_snakemake_runs_without_the_environment_activated(finished: Path) -> None:

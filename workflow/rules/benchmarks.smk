@@ -37,7 +37,7 @@ for kind, names in TASKS.items():
             contigs=contigs,
             columns=CONFIG.model.columns,
             cell_types=cell_types_of_task,
-            block_bp=CONFIG.benchmarks.block_bp,
+            block_bp=block_of_task,
             companion=lambda wildcards, output: option(
                 "--companion", str(output.companion) or None
             ),
@@ -100,6 +100,7 @@ rule benchmark:
 rule leakage:
     input:
         dataset=f"{R}/benchmarks/{{task}}/dataset.parquet",
+        companion=companion_of,
         parts=expand(f"{R}/corpus/part-{{chunk}}.parquet", chunk=CHUNKS),
         manifest=f"{R}/corpus/manifest.json",
     output:
@@ -115,13 +116,16 @@ rule leakage:
     conda:
         "../../envs/genebert.yaml"
     params:
+        companion=lambda wildcards, input: option(
+            "--companion", str(input.companion) or None
+        ),
         corpus=lambda wildcards, input: Path(input.manifest).parent,
         version=STAGES["leakage"],
     message:
         "Looking for leaks in task {wildcards.task}"
     shell:
-        "python -m genebert leakage --dataset {input.dataset:q} --corpus {params.corpus:q}"
-        " --out {output:q} 2> {log:q}"
+        "python -m genebert leakage --dataset {input.dataset:q} {params.companion}"
+        " --corpus {params.corpus:q} --out {output:q} 2> {log:q}"
 
 
 rule summary:
@@ -145,9 +149,10 @@ rule summary:
         runs=RUNS,
         block_bp=CONFIG.benchmarks.block_bp,
         untrained=option("--untrained", CONFIG.untrained()),
+        sequence_only=option("--sequence-only", CONFIG.sequence_only()),
         version=STAGES["summary"],
     message:
         "Gathering all runs in one table"
     shell:
         "python -m genebert summary --runs {params.runs:q} --block-bp {params.block_bp}"
-        " {params.untrained} --out {output.tsv:q} 2> {log:q}"
+        " {params.untrained} {params.sequence_only} --out {output.tsv:q} 2> {log:q}"

@@ -68,14 +68,7 @@ TASKS = {
     for kind in sorted({task.type for task in CONFIG.benchmarks.tasks.values()})
 }
 # Models by the name of their folder: as the configuration writes them.
-MODELS = {
-    configuration.parse_model(text).name: text
-    for texts in (
-        CONFIG.benchmarks.models,
-        *(task.models or [] for task in CONFIG.benchmarks.tasks.values()),
-    )
-    for text in texts
-}
+MODELS = CONFIG.model_texts()
 CHUNKS = [f"{chunk:04d}" for chunk in range(CONFIG.motifs.chunks)]
 # How files are fetched affects no result: not a parameter, so that a change reruns nothing.
 os.environ.update(GENEBERT_DOWNLOADS=CONFIG.downloads.model_dump_json())
@@ -102,7 +95,7 @@ wildcard_constraints:
     sample="[A-Za-z0-9_.-]+",
     chunk=r"\d{4}",
     variant="[A-Za-z0-9_]+",
-    task="[A-Za-z0-9_.-]+",
+    task="|".join(map(re.escape, CONFIG.benchmarks.tasks)) or "(?!)",
     model="[A-Za-z0-9_.-]+",
     seed=r"\d+",
 
@@ -163,6 +156,15 @@ def companion_of(wildcards):
     return companions(CONFIG.benchmarks.tasks[wildcards.task].type)
 
 
+def block_of_task(wildcards):
+    """Return the length of a block where a task's examples depend on it."""
+    depends = CONFIG.benchmarks.tasks[wildcards.task].type in (
+        "accessibility",
+        "variants",
+    )
+    return CONFIG.benchmarks.block_bp if depends else 1
+
+
 def cell_types_of_task(wildcards):
     """Return the held-out cell types where the task is about them."""
     about_them = CONFIG.benchmarks.tasks[wildcards.task].type == "accessibility"
@@ -212,6 +214,11 @@ def stop_if_missing():
             if variant.init_from is not None
         ),
     ]
+    named += [
+        ("benchmarks.models", f"{configuration.parse_model(text).source}/config.json")
+        for text in MODELS.values()
+        if text.startswith(("hf:/", "hf:."))
+    ]
     lines = [f"  {path}  ({where})" for where, path in named if not Path(path).exists()]
     if lines:
         raise WorkflowError(
@@ -257,17 +264,8 @@ def model_text(wildcards):
 
 
 def named_model(wildcards):
-    """Return what the name of a model says."""
-    return or_explain(parse_model, model_text(wildcards))
-
-
-def parse_model(text):
-    """Read the name of a model, which may be asked for by a path."""
-    try:
-        return configuration.parse_model(text)
-    except ValueError as error:
-        what, _, fix = str(error).partition("; ")
-        raise GenebertError(f"no such model: {what}", fix) from None
+    """Return what the name of a model says; it may be asked for by a path."""
+    return or_explain(CONFIG.checked_model, wildcards.task, model_text(wildcards))
 
 
 def gpus_of_model(wildcards):
@@ -312,7 +310,8 @@ def finetune_settings(wildcards):
     if wildcards.model in configuration.DETERMINISTIC:
         return "{}"
     settings = CONFIG.benchmarks.finetune
-    if named_model(wildcards).readout in (None, "fine_tuned"):
+    model = named_model(wildcards)
+    if model.readout in (None, "fine_tuned") and model.name != "untrained_probe":
         return as_json(settings)
     return settings.model_dump_json(include={"batch_size", "threads"})
 
@@ -333,4 +332,16 @@ def encoder_of(wildcards):
     return sorted(str(path) for path in folder.iterdir() if path.is_file())
 
 
+def stop_at_unknown_cell_types():
+    """Name the cell types that are in no sample, before any job runs."""
+    known = sorted({sample.cell_type for sample in SAMPLES.values()})
+    for key, cell_type in CONFIG.named_cell_types():
+        if cell_type not in known:
+            raise WorkflowError(
+                f"{key} names cell type '{cell_type}', which is in no sample\n"
+                f"fix: use one of {', '.join(known)}"
+            )
+
+
 stop_if_missing()
+stop_at_unknown_cell_types()

@@ -21,6 +21,11 @@ class Stretch(NamedTuple):
         """Return how far positions on the contig are from the first base."""
         return positions - self.start if self.strand == "+" else self.end - 1 - positions
 
+    def among(self, positions: np.ndarray) -> slice:
+        """Return which of positions on the contig, ascending, are its own."""
+        first, last = np.searchsorted(positions, [self.start, self.end])
+        return slice(int(first), int(last))
+
     def on_contig(self, distances: np.ndarray) -> np.ndarray:
         """Return the positions on the contig that are so far from the first base."""
         return distances + self.start if self.strand == "+" else self.end - 1 - distances

@@ -2,9 +2,10 @@
 
 A site is named by its exonic base: a donor by the last base of an exon, an acceptor by the first base of
 the next. An example is the window about that base (:func:`genebert.benchmarks.genes.site_offset`) on the
-gene's strand. So is a decoy: the base before a GT, or after an AG, that is no site of any gene that was
-read on that strand (other transcripts of a gene are not read). Decoys are of the same genes; their GC
-content is reported, not matched.
+gene's strand. So is a decoy: the base before a GT, or after an AG, that is no site of any transcript of
+the annotation on that strand, of whatever gene. Decoys are of the same genes; their GC content is
+reported, not matched. Where every position of a gene is scored, its one transcript says what a site is:
+those of its other transcripts count as neither.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from genebert.benchmarks.tasks.paralogs import SHARED, shared_with
 from genebert.config import SplicingTask as Settings
 from genebert.errors import GenebertError
 from genebert.genome import Genome, Interval
-from genebert.inputs.exons import read_task_genes
+from genebert.inputs.exons import read_junctions, read_task_genes
 from genebert.sequence.sketch import K
 
 _ON_DECOYS = (
@@ -31,12 +32,15 @@ _ON_DECOYS = (
 )
 _ON_POSITIONS = (
     "`positions` is of every position of the held-out genes, seen from {width} bp: of the kind of "
-    "SpliceAI-400's figures (400 nt), on other genes; `test` is of sites against decoys"
+    "SpliceAI-400's figures (400 nt), on other genes; sites of other transcripts than the gene's one "
+    "count as neither; `test` is of sites against decoys"
 )
 _OF_A_GENE = ("chrom", "strand", "split")
 _OF_AN_EXAMPLE = ("position", "label", "gc", "usual")
 # Positions (int64, ascending) and labels of all sites, by contig and strand.
 _Sites = Mapping[tuple[str, str], tuple[np.ndarray, np.ndarray]]
+# Positions (int64, ascending) that are sites in some transcript.
+_Junctions = Mapping[tuple[str, str], np.ndarray]
 
 
 class _Drawn(NamedTuple):
@@ -121,7 +125,8 @@ def build(
         )
     kept = whole[~_paralogs(whole, genome)] if settings.drop_paralogs else whole
     sites = _by_strand(splice_sites(genes))
-    table, note = _examples(settings, kept, sites, material)
+    junctions = read_junctions(files["annotation"], settings.contig_style)
+    table, note = _examples(settings, kept, junctions, material)
     counts = assemble(
         table,
         CLASSES,
@@ -186,8 +191,8 @@ def _by_strand(sites: pd.DataFrame) -> _Sites:
 def _sites_in(stretch: Stretch, sites: _Sites) -> tuple[np.ndarray, np.ndarray]:
     """Return how far from its 5' end the sites within a stretch are, and their labels."""
     positions, labels = sites[stretch.chrom, stretch.strand]
-    within = slice(*np.searchsorted(positions, [stretch.start, stretch.end]))
-    return stretch.from_five_prime(positions[within]), labels[within]
+    inside = stretch.among(positions)
+    return stretch.from_five_prime(positions[inside]), labels[inside]
 
 
 def _paralogs(genes: pd.DataFrame, genome: Genome) -> np.ndarray:
@@ -208,12 +213,12 @@ def _paralogs(genes: pd.DataFrame, genome: Genome) -> np.ndarray:
 
 
 def _examples(
-    settings: Settings, genes: pd.DataFrame, sites: _Sites, material: Material
+    settings: Settings, genes: pd.DataFrame, junctions: _Junctions, material: Material
 ) -> tuple[pd.DataFrame, str]:
     """Return the examples of genes and a line on them."""
     own = dict(iter(splice_sites(genes).groupby("gene")))
     rows = [gene for gene in genes.itertuples() if gene.Index in own]
-    drawn = [_of_gene(settings, gene, own[gene.Index], sites, material) for gene in rows]
+    drawn = [_of_gene(settings, gene, own[gene.Index], junctions, material) for gene in rows]
     numbers = [len(part.position) for part in drawn]
     table = pd.DataFrame(
         {name: np.repeat([getattr(row, name) for row in rows], numbers) for name in _OF_A_GENE}
@@ -239,7 +244,7 @@ def _mean_gc(table: pd.DataFrame) -> str:
 
 
 def _of_gene(
-    settings: Settings, gene: Any, own: pd.DataFrame, sites: _Sites, material: Material
+    settings: Settings, gene: Any, own: pd.DataFrame, junctions: _Junctions, material: Material
 ) -> _Drawn:
     """Return the examples of one gene: its own sites, and decoys of their number and kind."""
     stretch = Stretch(gene.chrom, gene.start, gene.end, gene.strand)
@@ -250,7 +255,8 @@ def _of_gene(
     kept = usable[at]
     at, labels = at[kept], own["label"].to_numpy()[kept]
     free = usable.copy()
-    free[_sites_in(stretch, sites)[0]] = False
+    known = junctions[gene.chrom, gene.strand]
+    free[stretch.from_five_prime(known[stretch.among(known)])] = False
     # Of its own for each gene: a gene more or less changes the decoys of no other.
     rng = np.random.default_rng([settings.seed, gene.start, gene.end])
     decoys = []

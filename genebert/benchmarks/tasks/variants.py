@@ -1,6 +1,6 @@
 """Variants: those that matter against those that do not, scored as they are or by cross-validation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from genebert.benchmarks.tasks.assemble import assemble, first_by_hash
+from genebert.benchmarks.tasks.folds import folds_of, sets_of
 from genebert.benchmarks.tasks.material import Material
 from genebert.config import VariantsTask as Settings
 from genebert.errors import GenebertError
@@ -46,7 +47,8 @@ def build(settings: Settings, files: Mapping[str, Path], material: Material, out
 
     Every variant is in the test split, whatever its chromosome: a model that learns from no label needs
     no other. ``subset`` is ``held_out`` where pre-training did not see the stretch that the window lies
-    in, else ``pretraining``; ``fold`` is that of a cross-validation, for models that learn from labels.
+    in, else ``pretraining``; ``fold`` is that of a cross-validation, for models that learn from labels;
+    it cuts no matched set.
 
     Parameters
     ----------
@@ -82,10 +84,11 @@ def build(settings: Settings, files: Mapping[str, Path], material: Material, out
         # Before folds are made and variants counted; `assemble` then leaves it at that.
         table = table.iloc[first_by_hash(table, settings.max_examples, settings.seed)].copy()
     table["subset"] = subsets(table, material.index)
-    table["fold"] = folds_of(table, settings.folds, material.block_bp, material.where)
+    sets = None if settings.group is None else sets_of(table)
+    table["fold"], matching = folds_of(table, settings.folds, material.block_bp, material.where, sets)
     seen = int((table["subset"] == "pretraining").sum())
     counts = assemble(
-        table.drop(columns=["line", "ref", "alt", "id", "position"]),
+        table.drop(columns=["line", "ref", "alt", "id", "position", "group"], errors="ignore"),
         CLASSES,
         settings,
         material,
@@ -99,7 +102,9 @@ def build(settings: Settings, files: Mapping[str, Path], material: Material, out
     left_out = ", ".join(f"{number} {reason}" for reason, number in reasons.items() if number)
     return (
         f"{len(table)} variants of {len(labelled)} with a label of either class, {seen} of them in "
-        f"stretches of pre-training; left out: {left_out or 'none'}\n{counts}"
+        f"stretches of pre-training; left out: {left_out or 'none'}\n"
+        + (matching and f"{matching}\n")
+        + counts
     )
 
 
@@ -118,6 +123,7 @@ def _read(
         where,
         lengths,
         contigs,
+        settings.group,
     )
 
 
@@ -229,39 +235,6 @@ def subsets(table: pd.DataFrame, index: SegmentIndex) -> list[str]:
         held_out = segment is not None and segment.split != "train"
         found.append("held_out" if held_out else "pretraining")
     return found
-
-
-def folds_of(table: pd.DataFrame, folds: int, block_bp: int, where: str) -> np.ndarray:
-    """Return int64 [n], the fold of each variant: chromosomes dealt out such that folds are even.
-
-    The largest chromosome goes first, each to the fold that has fewest variants. Where there are fewer
-    chromosomes than folds, blocks of ``block_bp`` (by the start of the window) are dealt out instead.
-
-    Raises
-    ------
-    GenebertError
-        If there are fewer blocks, too.
-    """
-    block = table["start"].to_numpy() // block_bp
-    by_block = table["chrom"].nunique() < folds
-    names: Sequence[Any] = (
-        list(zip(table["chrom"], block, strict=True)) if by_block else list(table["chrom"])
-    )
-    sizes: dict[Any, int] = {}
-    for name in names:
-        sizes[name] = sizes.get(name, 0) + 1
-    if len(sizes) < folds:
-        raise GenebertError(
-            f"the variants lie in {len(sizes)} blocks of {block_bp} bp, too few for {folds} folds",
-            "lower `folds` or `benchmarks.block_bp`, or give variants of more places",
-            where,
-        )
-    filled, fold_of = [0] * folds, {}
-    for name, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
-        fold = filled.index(min(filled))
-        fold_of[name] = fold
-        filled[fold] += size
-    return np.array([fold_of[name] for name in names], dtype=np.int64)
 
 
 def _check_classes(table: pd.DataFrame, path: str | Path, unusable: Mapping[str, int]) -> None:

@@ -41,6 +41,10 @@ def test_metrics_agree_with_a_confusion_table_worked_by_hand() -> None:
     assert found["auprc"] == pytest.approx((1 + 1 + 1 + 4 / 6 + 5 / 9) / 5)
     missed = [0.1, 0.2, 0.3, 0.5, 0.8, 0.6, 0.55, 0.4, 0.3, 0.1]
     assert found["brier"] == pytest.approx(sum(m**2 for m in missed) / 10)
+    # Without two of the positives, those left weigh more: classes weigh alike.
+    fewer = binary_metrics(label[2:], score[2:])["brier"]
+    halves = [sum(m**2 for m in missed[2:5]) / 3, sum(m**2 for m in missed[5:]) / 5]
+    assert fewer == pytest.approx(sum(halves) / 2)
 
 
 scored = st.lists(

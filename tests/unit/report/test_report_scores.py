@@ -64,8 +64,10 @@ def test_seeds_and_classes_are_averaged() -> None:
     assert np.trapezoid(found, GRID) == pytest.approx(np.mean(areas), abs=0.01)
 
 
-def test_reliability_equals_scikit_learn() -> None:
+def test_reliability_of_classes_of_equal_size_equals_scikit_learn() -> None:
     labels, scores = drawn(3, 1000)
+    kept = np.concatenate([np.flatnonzero(labels == label)[:300] for label in (0, 1)])
+    labels, scores = labels[kept], scores[kept]
     found = reliability([table(labels, scores)], [1])
     assert found is not None
     observed, predicted = calibration_curve(labels, scores, n_bins=10, strategy="quantile")
@@ -76,6 +78,15 @@ def test_equal_probabilities_are_one_point() -> None:
     found = reliability([table(np.array([0, 1] * 50), np.full(100, 0.3))], [1])
     assert found is not None
     assert found[0] == pytest.approx([0.3]) and found[1] == pytest.approx([0.5])
+
+
+def test_classes_weigh_alike_in_reliability() -> None:
+    # In either half of the scores half of the 10 cases and half of the 40 others: by weight as many.
+    labels = np.repeat([0, 1], [40, 10])
+    scores = np.concatenate([np.tile([0.2, 0.7], 20), np.tile([0.2, 0.7], 5)])
+    found = reliability([table(labels, scores)], [1])
+    assert found is not None
+    assert found[0] == pytest.approx([0.2, 0.7]) and found[1] == pytest.approx([0.5, 0.5])
 
 
 def test_scores_that_are_no_probabilities_have_no_reliability() -> None:
