@@ -141,7 +141,7 @@ def kinship_limit(dosage: np.ndarray) -> float | None:
 
 
 def related(dosage: np.ndarray, fold: np.ndarray, limit: float) -> np.ndarray:
-    """Return bool [n], who has a kinship above the limit with one of another fold. In blocks of pairs."""
+    """Return bool [n], who has a kinship above the limit with one of another fold."""
     found = np.zeros(len(dosage), bool)
     blocks = [slice(first, first + _BLOCK) for first in range(0, len(dosage), _BLOCK)]
     for number, rows in enumerate(blocks):

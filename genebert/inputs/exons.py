@@ -1,6 +1,7 @@
 """Genes and their exons, one transcript a gene, and the junctions of all: from a GTF or from a table."""
 
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -160,7 +161,8 @@ def _exons_of_gtf(path: str | Path) -> Iterator[tuple[str, str, str, int, int]]:
         if cells[2] == "exon":
             where = f"{path} line {number}"
             transcript = _needed(_TRANSCRIPT_ID, cells[8], where)
-            yield cells[0], cells[6], transcript, *gtf_span(cells, where)
+            # Each name is kept once: an annotation has millions of exons.
+            yield sys.intern(cells[0]), cells[6], sys.intern(transcript), *gtf_span(cells, where)
 
 
 def _from_table(path: str | Path) -> list[tuple[object, ...]]:

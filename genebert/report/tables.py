@@ -61,8 +61,8 @@ def verdict(blocks: int, block_bp: int, task_type: str) -> str:
         )
     each = "of each class" if task_type in PLACELESS else "hold each class"
     return (
-        f"Means over seeds; 95 % intervals by bootstrap over {unit} ({blocks} or more {each}) and seeds, "
-        "not corrected for the number of comparisons."
+        f"Means over seeds; 95 % intervals by bootstrap over {unit} ({blocks} or more {each}) and "
+        "seeds, not corrected for the number of comparisons."
     )
 
 

@@ -179,9 +179,9 @@ def test_a_planted_signal_is_found(
     assert auroc(kind, name, path, companion, max_steps=steps, epochs=steps) > 0.75
 
 
-def leakage(bench: Any, dataset: Path, out: Path) -> dict[str, float]:
+def leakage(bench: Any, dataset: Path, out: Path, companion: Path | None = None) -> dict[str, float]:
     """Return what is flagged, and how much of it there is."""
-    line = write_leakage(dataset, bench.corpus, out)
+    line = write_leakage(dataset, bench.corpus, out, companion)
     with out.open(newline="") as text:
         rows = list(csv.DictReader(text, delimiter="\t"))
     found = {row["check"]: float(row["value"]) for row in rows if row["flagged"] == "yes"}
@@ -198,7 +198,8 @@ KNOWN = {"promoter": {"occupancy_alone"}, "splicing": {"gc_of_classes"}}
 def test_a_task_is_flagged_for_nothing_but_what_is_known(
     bench: Any, tasks: Callable, tmp_path: Path, kind: str
 ) -> None:
-    found = leakage(bench, tasks(kind)[0], tmp_path / "leakage.tsv")
+    dataset, companion = tasks(kind)
+    found = leakage(bench, dataset, tmp_path / "leakage.tsv", companion)
     assert found.keys() == KNOWN.get(kind, set())
 
 
@@ -224,6 +225,22 @@ def test_copies_across_splits_or_folds_are_flagged(
         rel=1e-3,
     )
     assert found.keys() - {"related_to_training"} == {"copies"} | KNOWN.get(kind, set())
+
+
+def test_individuals_copied_across_folds_are_flagged(
+    bench: Any, repository: Path, tmp_path: Path
+) -> None:
+    """Of all variants of the demo: in the few of a small task chance does it."""
+    everything = str(repository / "resources/demo/cohort.vcf.gz")
+    dataset, companion = bench.build("cohort", tmp_path, genotypes=everything)
+    assert leakage(bench, dataset, tmp_path / "leakage.tsv", companion) == {}
+    cohort = read_individuals(companion)
+    dosage, fold = cohort.dosage.copy(), cohort.folds.outer
+    dosage[np.flatnonzero(fold == 1)[:3]] = dosage[np.flatnonzero(fold == 0)[:3]]
+    path = tmp_path / "individuals.parquet"
+    write_individuals(dataclasses.replace(cohort, dosage=dosage), path)
+    found = leakage(bench, dataset, tmp_path / "leakage.tsv", path)
+    assert found == {"copies_of_individuals": pytest.approx(6 / len(fold), rel=1e-3)}
 
 
 def test_rows_copied_with_their_places_overlap_training(

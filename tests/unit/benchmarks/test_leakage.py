@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from genebert.benchmarks.checks import Check
 from genebert.benchmarks.dataset import Dataset, Hits, write_dataset
-from genebert.benchmarks.leakage import Check, check_dataset, rounds_of, write_leakage
+from genebert.benchmarks.individuals import Individuals, write_individuals
+from genebert.benchmarks.leakage import check_dataset, rounds_of, write_leakage
 from genebert.corpus.read import Corpus
 from genebert.errors import GenebertError
 from genebert.genome import SPLITS
@@ -325,11 +327,9 @@ def test_without_places_folds_or_classes_the_rest_is_checked(
     for name in ("overlap_with_training", "overlap_with_pretraining", "occupancy_alone"):
         assert found[name].value is None
     assert not any(check.flagged for check in found.values())
-    cohort = clean.table.assign(split="test", label=0)
-    found = _found(
-        replace(clean, table=cohort, metadata={**clean.metadata, "type": "cohort"}), corpus_folder
-    )
-    assert set(found) == {
+    alone = replace(clean, table=clean.table.assign(split="test"))
+    alone.table["label"] = 0
+    assert set(_found(alone, corpus_folder)) == {
         "overlap_with_pretraining",
         "related_to_pretraining",
         "focal_column",
@@ -371,3 +371,57 @@ def test_a_dataset_of_another_corpus_is_refused(clean: Dataset, corpus_folder: P
     other = replace(clean, metadata={**clean.metadata, "catalogue": "another"})
     with pytest.raises(GenebertError, match="dataset and corpus have other regions"):
         check_dataset(other, corpus_folder)
+
+
+def _cohort(people: int, kin: dict[int, tuple[int, int]]) -> Individuals:
+    """Unrelated individuals of NUMBER variants, but children of two others; fold by fold in turn."""
+    rng = np.random.default_rng(8)
+    alleles = (rng.random((people, 2, NUMBER)) < rng.uniform(0.1, 0.9, NUMBER)).astype(np.int8)
+    for child, parents in kin.items():
+        for side, parent in enumerate(parents):
+            alleles[child, side] = alleles[parent, rng.integers(0, 2, NUMBER), np.arange(NUMBER)]
+    table = pd.DataFrame(
+        {
+            "sample": [f"s{number}" for number in range(people)],
+            "label": rng.integers(0, 2, people).astype(np.int32),
+            "fold": (np.arange(people) % 5).astype(np.int32),
+            "inner_fold": np.zeros(people, np.int32),
+        }
+    )
+    return Individuals(table, alleles.sum(1), np.zeros(NUMBER, np.int64), {0: "chr1:0-9"})
+
+
+@pytest.mark.parametrize("apart", [True, False], ids=["in other folds", "in one fold"])
+def test_copies_and_relatives_in_other_folds_are_flagged_in_a_cohort(
+    clean: Dataset, corpus_folder: Path, tmp_path: Path, *, apart: bool
+) -> None:
+    cohort = _cohort(200, {10: (11, 12), 20: (21, 22), 23: (21, 22)} if apart else {10: (15, 20)})
+    cohort.dosage[31 if apart else 35] = cohort.dosage[30]
+    metadata = {**clean.metadata, "type": "cohort"}
+    none = [np.empty(0)] * NUMBER
+    table = clean.table.assign(split="test", label=0, open_in_training=np.float32("nan"))
+    write_dataset(
+        table, (none, none), np.full_like(clean.columns, -1), metadata, tmp_path / "dataset.parquet"
+    )
+    write_individuals(cohort, tmp_path / "individuals.parquet")
+    files = (tmp_path / "dataset.parquet", corpus_folder, tmp_path / "leakage.tsv")
+    with pytest.raises(GenebertError, match="name it with --companion"):
+        write_leakage(*files)
+    line = write_leakage(*files, tmp_path / "individuals.parquet")
+    names = ["copies_of_individuals", "related_individuals"]
+    assert line == f"8 checks; flagged: {', '.join(names) if apart else 'none'}"
+    rows = pd.read_table(tmp_path / "leakage.tsv").set_index("check")["value"]
+    # The trio, two parents and two children, the copies.
+    expected = [2 / 200, (3 + 4 + 2) / 200] if apart else [0, 0]
+    assert rows[names].tolist() == pytest.approx(expected)
+
+
+def test_individuals_of_another_dataset_are_refused(
+    clean: Dataset, corpus_folder: Path, tmp_path: Path
+) -> None:
+    cohort = _cohort(20, {})
+    other = replace(cohort, dosage=cohort.dosage[:, 1:], region=cohort.region[1:])
+    write_individuals(other, tmp_path / "individuals.parquet")
+    cohort_dataset = replace(clean, metadata={**clean.metadata, "type": "cohort"})
+    with pytest.raises(GenebertError, match="genotypes of 899 variants, the dataset has 900"):
+        check_dataset(cohort_dataset, corpus_folder, tmp_path / "individuals.parquet")

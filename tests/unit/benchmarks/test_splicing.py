@@ -313,6 +313,53 @@ def test_a_site_of_a_gene_that_is_left_out_is_no_decoy(made_up: SimpleNamespace,
     assert candidates - sites == {base for base in drawn if start <= base < 13_500} - sites
 
 
+def test_a_site_of_another_transcript_is_no_decoy_but_neither_where_genes_are_scored(
+    made_up: SimpleNamespace, tmp_path: Path
+) -> None:
+    # By the GTF of "tested", whose second transcript has an exon more, and of RNA that does not code.
+    chrom, strand, exons = GENES["tested"]
+    dna = made_up.dna[chrom]
+    lures = [base for base in range(21_140, 21_340) if dna[base - 2 : base] == "AC"]  # GT of this strand
+    alternative, of_rna = lures[0], lures[-1]
+    transcripts = {
+        ("G1", "T1", 'gene_type "protein_coding"; tag "Ensembl_canonical";'): exons,
+        ("G1", "T2", 'gene_type "protein_coding";'): [
+            exons[0],
+            (alternative, alternative + 20),
+            exons[3],
+        ],
+        ("G2", "T3", 'gene_type "lncRNA";'): [(21_000, 21_010), (of_rna, of_rna + 9)],
+    }
+    lines = {
+        ids: [
+            f"{chrom}\tx\texon\t{first + 1}\t{last}\t.\t{strand}\t.\t"
+            f'gene_id "{ids[0]}"; transcript_id "{ids[1]}"; {ids[2]}\n'
+            for first, last in rows
+        ]
+        for ids, rows in (transcripts | _elsewhere()).items()
+    }
+    alone = {ids: rows for ids, rows in lines.items() if ids[1] not in ("T2", "T3")}
+    drawn, scored = [], []
+    for name, kept in (("all", lines), ("alone", alone)):
+        (tmp_path / f"{name}.gtf").write_text("".join(line for rows in kept.values() for line in rows))
+        run = _build(
+            made_up, tmp_path / name, decoys=400, exons=tmp_path / f"{name}.gtf", score_genes=True
+        )
+        found = _found(run.dataset).query("split == 'test'")
+        drawn.append(set(found.query("label == 0")["base"]))
+        assert set(found.query("label > 0")["base"]) == {base for _, _, base, _ in _sites("tested")}
+        scored.append(run.genes.read_bytes())
+    assert drawn[1] - drawn[0] >= {alternative, of_rna}, "they are drawn where no transcript has them"
+    assert drawn[1] - drawn[0] <= {alternative, alternative + 19, of_rna, 21_009}
+    assert not drawn[0] - drawn[1]
+    assert scored[0] == scored[1], "one transcript says what a site is"
+
+
+def _elsewhere() -> dict[tuple[str, str, str], Exons]:
+    """Genes of the two other splits, which a task needs."""
+    return {(name, name, ""): GENES[name][2] for name in ("trained", "validated")}
+
+
 def test_decoys_that_are_not_to_be_had_are_counted(made_up: SimpleNamespace, tmp_path: Path) -> None:
     apart = ("trained", "validated", "tested")
     lines = [_row(name, *GENES[name]) for name in apart]

@@ -7,8 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from genebert.benchmarks.dataset import Dataset, read_dataset
 from genebert.benchmarks.tasks.material import Material
@@ -16,7 +14,6 @@ from genebert.benchmarks.tasks.variants import (
     CLASSES,
     build,
     check,
-    folds_of,
     indel_facts,
     labels_of,
     windows,
@@ -165,39 +162,32 @@ def test_folds_share_no_block_where_chromosomes_are_few(
         built(few, material, tmp_path, folds=9)
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5000)), min_size=1, max_size=80),
-    st.integers(2, 6),
-)
-def test_any_folds_keep_their_word(places: list[tuple[int, int]], folds: int) -> None:
-    table = pd.DataFrame(
-        {"chrom": [f"c{chrom}" for chrom, _ in places], "start": [at for _, at in places]}
-    )
-    block = list(zip(table["chrom"], table["start"] // BLOCK, strict=True))
-    names = table["chrom"].tolist() if table["chrom"].nunique() >= folds else block
-    if len(set(names)) < folds:
-        with pytest.raises(GenebertError, match="too few"):
-            folds_of(table, folds, BLOCK, "here")
-        return
-    found = folds_of(table, folds, BLOCK, "here")
-    assert set(found) == set(range(folds))
-    assert len({(name, fold) for name, fold in zip(names, found, strict=True)}) == len(set(names))
-    # No dealing out by size can leave two folds further apart than one name.
-    sizes = Counter(found.tolist())
-    assert max(sizes.values()) - min(sizes.values()) <= max(Counter(names).values())
-    order = np.random.default_rng(0).permutation(len(table))
-    again = folds_of(table.iloc[order].reset_index(drop=True), folds, BLOCK, "here")
-    assert np.array_equal(again, found[order]), "the order of rows does not matter"
-
-
-def test_the_largest_go_first_each_to_the_emptiest_fold() -> None:
-    """Five chromosomes of 5, 4, 3, 3 and 3 variants: 5 | 4, then 5 | 7, 8 | 7, 8 | 10."""
-    sizes = {"c": 3, "a": 5, "d": 3, "b": 4, "e": 3}
-    chrom = [name for name, size in sizes.items() for _ in range(size)]
-    table = pd.DataFrame({"chrom": chrom, "start": range(len(chrom))})
-    found = dict(zip(chrom, folds_of(table, 2, BLOCK, "here").tolist(), strict=True))
-    assert found == {"a": 0, "b": 1, "c": 1, "d": 0, "e": 1}
+def test_matched_sets_are_not_cut(genome: Genome, material: Material, tmp_path: Path) -> None:
+    """Sets across chromosomes: a case that names none or itself, and its controls."""
+    table = some(genome).assign(label=lambda own: np.arange(len(own)) % 4 == 0)
+    names = "v" + pd.Series(np.arange(len(table)) // 4).astype(str)
+    table["id"] = np.where(table["label"], names, "other")
+    table["match"] = np.where(table["label"] & (np.arange(len(table)) % 8 == 0), "", names)
+    dataset, line = built(table, material, tmp_path, group="match", folds=4)
+    first = (tmp_path / "dataset.parquet").read_bytes()
+    key = {
+        (row.chrom, row.pos - 31, row.alt): row.name
+        for row in table.assign(name=names.to_numpy()).itertuples(index=False)
+    }
+    own = dataset.table
+    sets = pd.Series([key[row.chrom, row.start, row.alternative[30]] for row in own.itertuples()])
+    assert (own.groupby(sets)["fold"].nunique() == 1).all()
+    homes = own[own["label"] == 1]
+    assert (homes.groupby("chrom")["fold"].nunique() == 1).all()
+    lacking = int((own.groupby(sets)["label"].nunique() == 1).sum())
+    assert f"{sets.nunique()} matched sets, {lacking} of them without a case or a control" in line
+    assert "beyond the chromosome of their first case" in line
+    built(table.sample(frac=1, random_state=1), material, tmp_path, group="match", folds=4)
+    assert (tmp_path / "dataset.parquet").read_bytes() == first
+    fewer, line = built(table, material, tmp_path, group="match", folds=4, max_examples=30)
+    lacking = int(line.split(" matched sets, ")[1].split()[0])
+    assert len(fewer.table) == 60
+    assert lacking > 0, "a draw cuts sets"
 
 
 def test_the_order_of_the_file_and_its_form_do_not_matter(
@@ -332,6 +322,11 @@ def test_check_reads_the_file_without_the_genome(genome: Genome, tmp_path: Path)
     with pytest.raises(GenebertError, match=r"no variant has a label of `positive` .*'True'|'true'"):
         check(task(positive=["yes"]), "variants.toy", files, genome.lengths, ".+")
     with pytest.raises(
+        GenebertError,
+        match=r"no column `match_group` \(the group\).*\nfix: name it so, or correct `group`",
+    ):
+        check(task(group="match_group"), "variants.toy", files, genome.lengths, ".+")
+    with pytest.raises(
         GenebertError, match=r"no column `clinical`.*\nfix: name it so, or correct `label`"
     ):
         check(task(label="clinical"), "variants.toy", files, genome.lengths, ".+")
@@ -389,11 +384,13 @@ def test_the_demo_s_variants_become_a_task(
     )
     files = {"variants": repository / "resources/demo/hdl_variants.tsv.gz"}
     assert check(task(), "variants.HDL", files, demo.lengths, ".+") == {"variants": 510}
-    build(task(width=300), files, material, tmp_path / "dataset")
+    line = build(task(width=300, group="matched_to"), files, material, tmp_path / "dataset")
+    assert "51 matched sets, 0 of them without a case or a control, 51 beyond the block" in line
     dataset = read_dataset(tmp_path / "dataset")
     assert dataset.codes.shape == (510, 300)
     assert (dataset.codes != dataset.alternative_codes).sum() == 510
     assert dataset.table["label"].value_counts().to_dict() == {0: 459, 1: 51}
-    block = dataset.table["start"] // 1_000_000
-    assert (dataset.table.groupby(block)["fold"].nunique() == 1).all()
+    cases = dataset.table[dataset.table["label"] == 1]
+    assert (cases.groupby(cases["start"] // 1_000_000)["fold"].nunique() == 1).all()
+    assert (dataset.table.groupby("fold")["label"].mean() == 0.1).all(), "each set has one case of ten"
     assert dataset.table["fold"].nunique() == 5

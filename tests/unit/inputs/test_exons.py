@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genebert.errors import GenebertError
-from genebert.inputs.exons import HEADER, read_genes, read_task_genes
+from genebert.inputs.exons import HEADER, read_genes, read_junctions, read_task_genes
 
 LENGTHS = {"chr2": 5000, "chr1": 5000}
 ROW = "A\tchr1\t+\t100\t900\t100,400,800\t200,500,900\n"
@@ -258,3 +258,31 @@ def test_the_demos_genes_are_read_as_they_are_written(repository: Path) -> None:
     for (gene, chrom, start, end, strand, starts, ends), line in zip(found, lines, strict=True):
         lists = (",".join(map(str, starts)), ",".join(map(str, ends)))  # type: ignore[call-overload]
         assert "\t".join(map(str, [gene, chrom, strand, start, end, *lists])) == line
+
+
+def test_junctions_are_those_of_every_transcript_of_every_gene(tmp_path: Path) -> None:
+    canonical, other = CODING + ' tag "Ensembl_canonical";', 'gene_type "lncRNA";'
+    path = _gtf(
+        tmp_path,
+        *(_exon(first, last, "T1", canonical) for first, last in ((101, 200), (401, 500))),
+        # Backwards, with another donor, and exons that touch and overlap.
+        *(_exon(first, last, "T2", OTHER) for first, last in ((401, 500), (201, 220), (101, 200))),
+        *(
+            _exon(first, last, "T3", other, gene="G2")
+            for first, last in ((111, 200), (190, 260), (301, 310))
+        ),
+        *(_exon(first, last, "T4", other, gene="G3", strand="-") for first, last in ((1, 9), (21, 30))),
+        _exon(700, 800, "T5", feature="CDS"),
+        _exon(900, 950, "T5"),
+    )
+    found = {key: positions.tolist() for key, positions in read_junctions(path, "ensembl").items()}
+    assert found == {("1", "+"): [199, 219, 259, 300, 400], ("1", "-"): [8, 20]}
+
+
+def test_junctions_of_a_table_are_those_of_its_rows(tmp_path: Path) -> None:
+    other = ROW.replace("\t200,500,900", "\t200,520,900")
+    found = read_junctions(_table(tmp_path, ROW, other, ROW.replace("+", "-")), "as_is")
+    assert {key: positions.tolist() for key, positions in found.items()} == {
+        ("chr1", "+"): [199, 400, 499, 519, 800],
+        ("chr1", "-"): [199, 400, 499, 800],
+    }

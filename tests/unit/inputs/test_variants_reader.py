@@ -97,6 +97,40 @@ def test_a_label_is_what_info_says_of_the_allele(
     assert read(vcf(f"chr1 5 . A C,G . . {info}"), label=label).table["label"].tolist() == expected
 
 
+def test_a_matched_set_is_text_from_info_or_a_column(read: Read, tmp_path: Path) -> None:
+    records = (
+        "chr1 5 rs1 A C,G . . EFFECT=1,0;SET=07",
+        "chr1 6 . A G . . EFFECT=0;SET=a,b",
+        "chr1 7 . A G . . EFFECT=0",
+    )
+    found = read(vcf(*records), group="SET").table
+    assert found["group"].tolist() == ["07", "07", "a,b", ""]
+    assert "group" not in read(vcf(*records)).table
+    with pytest.raises(
+        GenebertError, match=r"no record has INFO key 'MATCH'; declared .*\nfix: correct `group`"
+    ):
+        read(vcf(*records), group="MATCH")
+    table = pd.DataFrame({"chrom": "chr1", "pos": [5, 6, 7], "ref": "A", "alt": "C", "label": 1})
+    for values, expected in (
+        ([1, 2, 3], ["1", "2", "3"]),
+        ([1.0, np.nan, 3.0], ["1", "", "3"]),
+        (["rs1", None, "rs3"], ["rs1", "", "rs3"]),
+        (pd.Categorical(["x", "x", None]), ["x", "x", ""]),
+    ):
+        table.assign(Match_Group=values).to_parquet(tmp_path / "a.parquet")
+        own = read_variants(
+            tmp_path / "a.parquet", "label", "keep", "as_is", "here", LENGTHS, group="match_group"
+        )
+        assert own.table["group"].tolist() == expected
+    text = table.assign(id=["rs1", "NA", "rs3"]).to_csv(sep="\t", index=False)
+    found = read(text, "a.tsv", label="label", group="id").table
+    assert found["group"].tolist() == found["id"].tolist() == ["rs1", "NA", "rs3"]
+    with pytest.raises(
+        GenebertError, match=r"no column `set` \(the group\); .*\nfix: name it so, or correct `group`"
+    ):
+        read(text, "a.tsv", label="label", group="set")
+
+
 def test_alleles_that_are_no_bases_are_dropped_and_counted(read: Read) -> None:
     text = vcf(
         "chr1 5 . A *,C,<DEL> . . EFFECT=1,2,3",
