@@ -123,6 +123,7 @@ def _traits(variants: pd.DataFrame) -> bytes:
             "ref": variants["ref"],
             "alt": variants["alt"],
             "label": variants["label"] == 1,
+            "match_group": variants["matched_to"],
         }
     )
     file = io.BytesIO()

@@ -33,7 +33,7 @@ SETTINGS: dict[str, Any] = {
 GOLDEN = {
     "labelled": (1, "176aad056648e372"),
     "variants": (1, "956c42818dc3ee14"),
-    "variants in sets": (1, ""),
+    "variants in sets": (1, "aa152fed0aa4a271"),
     "cohort": (1, "07e66e3e4fd6f16a"),
 }
 COLUMNS = ["chrom", "start", "end", "sequence", "alternative", "label", "split", "subset", "fold"]
