@@ -117,7 +117,7 @@ def overall(tasks: Sequence[Task]) -> str:
     rows = pd.concat([task.rows for task in tasks], ignore_index=True)
     ranked = rows[(rows["subset"] == "") & rows["rank"].notna() & ~rows["simulated"].astype(bool)]
     if not len(ranked):
-        return f"No task has the {MIN_BLOCKS} test blocks that a rank needs: there is none.\n"
+        return f"No real task has the {MIN_BLOCKS} test blocks of each class that a rank needs.\n"
     ranks = ranked.groupby("model")["rank"].agg(["size", "mean"]).reset_index()
     ranks = ranks.sort_values(["size", "mean", "model"], ascending=[False, True, True])
     cells = [[model, str(size), f"{mean:.2f}"] for model, size, mean in ranks.to_numpy()]

@@ -141,7 +141,7 @@ def test_below_twenty_blocks_there_is_neither_rank_nor_interval(write_run: Any, 
     assert table.loc[0, "vs_scratch"] == pytest.approx(table["auroc"][0] - table["auroc"][1], abs=2e-6)
     assert verdict(19, BLOCK, "promoter") in text
     assert "Too small to rank models" in verdict(19, BLOCK, "promoter")
-    assert "No task has the 20 test blocks" in text
+    assert "No real task has the 20 test blocks of each class" in text
     assert "Pre-training: too few blocks to say" in text
 
 
