@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from genebert.benchmarks.table_file import read_table_file
 from genebert.corpus.scores import STEPS, add_best, from_steps, to_steps
 from genebert.errors import GenebertError
 from genebert.files import complete_or_absent
@@ -201,13 +202,7 @@ def read_dataset(path: str | Path) -> Dataset:
     GenebertError
         If the file is missing, damaged or of another contract.
     """
-    try:
-        arrow = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise GenebertError(
-            f"{path} is missing or damaged ({str(error).splitlines()[0]})", "rebuild the task"
-        ) from None
-    metadata = json.loads((arrow.schema.metadata or {}).get(b"genebert", b"{}"))
+    arrow, metadata = read_table_file(path)
     if not metadata.keys() >= NEEDED or not arrow.schema.remove_metadata().equals(SCHEMA):
         raise GenebertError(f"{path} is no dataset of this version", "rebuild the task")
     has_alternatives = arrow["alternative"].null_count < len(arrow)

@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from genebert.benchmarks.table_file import read_table_file
 from genebert.errors import GenebertError
 from genebert.files import complete_or_absent
 
@@ -66,13 +67,7 @@ def read_genes_to_score(path: str | Path) -> tuple[pd.DataFrame, int]:
     GenebertError
         If the file is missing, damaged or of another contract.
     """
-    try:
-        arrow = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise GenebertError(
-            f"{path} is missing or damaged ({str(error).splitlines()[0]})", "rebuild the task"
-        ) from None
-    metadata = json.loads((arrow.schema.metadata or {}).get(b"genebert", b"{}"))
+    arrow, metadata = read_table_file(path)
     if "width" not in metadata or not arrow.schema.remove_metadata().equals(SCHEMA):
         raise GenebertError(f"{path} holds no genes of this version", "rebuild the task")
     return arrow.to_pandas(), metadata["width"]

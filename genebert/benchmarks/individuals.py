@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from genebert.benchmarks.dataset import Dataset
 from genebert.benchmarks.nested_cv import Folds
+from genebert.benchmarks.table_file import read_table_file
 from genebert.errors import GenebertError
 from genebert.files import complete_or_absent
 from genebert.inputs.phenotypes import COVARIATE
@@ -99,13 +100,7 @@ def read_individuals(path: str | Path) -> Individuals:
     GenebertError
         If the file is missing, damaged or of another contract.
     """
-    try:
-        arrow = pq.read_table(path).combine_chunks()
-    except (OSError, pa.ArrowException) as error:
-        raise GenebertError(
-            f"{path} is missing or damaged ({str(error).splitlines()[0]})", "rebuild the task"
-        ) from None
-    metadata = json.loads((arrow.schema.metadata or {}).get(b"genebert", b"{}"))
+    arrow, metadata = read_table_file(path)
     if metadata.keys() != {"region", "places"} or not {field.name for field in FIELDS} < set(
         arrow.column_names
     ):

@@ -4,6 +4,8 @@ RUN = f"{R}/benchmarks/{{task}}/{{model}}/seed{{seed}}"
 RUNS = [
     f"{R}/benchmarks/{task}/{model}/seed{seed}" for task, model, seed in CONFIG.runs()
 ]
+
+
 # One rule a type of task, and none for a type that the configuration does not name.
 for kind, names in TASKS.items():
 
