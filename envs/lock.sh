@@ -6,7 +6,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/python" -m pip install -q "torch==$torch" setuptools wheel
-"$folder/venv/bin/python" -m pip install -q ".[workflow,dev]"
+"$folder/venv/bin/python" -m pip install -q ".[workflow,slurm,dev]"
 {
     echo "# Exact versions that the tests passed with. Made by \`make lock\` from the ranges of pyproject.toml."
     "$folder/venv/bin/python" -m pip freeze --all --exclude genebert --exclude pip | sed 's/ @ .*//; s/+cpu$//'
