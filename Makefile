@@ -1,6 +1,6 @@
 # make demo   everything, real data, no network data, no GPU, minutes
-# make test   the test suite
-# Both set up .venv with the pinned packages of envs/requirements.lock first, and bedtools where missing.
+# make test   the test suite; make test-long: what it leaves out, faults and fuzzing at full size
+# All set up .venv with the pinned packages of envs/requirements.lock first, and bedtools where missing.
 
 PYTHON ?= python3
 # Three at most: each training of the demo takes up to 1 GB.
@@ -10,14 +10,20 @@ PYTEST ?=
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test perf lint format lock forms clean
+.PHONY: demo test test-long perf lint format lock forms clean
 
 demo: $(INSTALLED)
 	@$(VENV)/bin/snakemake --cores $(CORES) --configfile config/demo.yaml
 	@printf '\ntable:   results/demo/benchmarks/summary.md\nreport:  results/demo/report.html (open it in a browser)\n'
 
+# A file of tests stays in one process.
 test: $(INSTALLED)
-	@$(VENV)/bin/python -m pytest $(PYTEST)
+	@envs/slurm.sh
+	@$(VENV)/bin/python -m pytest -n $(CORES) --dist loadfile $(PYTEST)
+
+test-long: $(INSTALLED)
+	@envs/slurm.sh
+	@$(VENV)/bin/python -m pytest -m long $(PYTEST)
 
 lint: $(INSTALLED)
 	@$(VENV)/bin/python -m pytest tests/test_style.py

@@ -1,6 +1,7 @@
 """Reading and writing files such that an output is complete or absent."""
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import io
@@ -9,10 +10,14 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
-from genebert.errors import GenebertError
+from genebert.errors import FULL, GenebertError, root_of, unwritable
+
+# What the block of `together` has written so far; None outside of one.
+_WRITTEN: ContextVar[list[Path] | None] = ContextVar("_WRITTEN", default=None)
 
 
 @contextlib.contextmanager
@@ -20,23 +25,75 @@ def complete_or_absent(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it to ``path`` once the block has succeeded.
 
     The data is on disk (fsync) before it gets its final name. If the block raises, nothing is left.
+
+    Raises
+    ------
+    GenebertError
+        If ``path`` cannot be written: it is a folder, its folder is none or may not be written, or the
+        disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    with _refused(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+    temporary, others = Path(name), _WRITTEN.get()
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        # mkstemp makes private files: give what an ordinary open() would have given.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        try:
+            yield temporary
+        except OSError as error:
+            root = root_of(error)
+            # Other errors may be of a file that the block reads.
+            if root.errno in FULL and root.filename in (None, name, temporary):
+                raise unwritable(path, root) from None
+            raise
+        with _refused(path):
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            # mkstemp makes private files: give what an ordinary open() would have given.
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            temporary.replace(path)
+        if others is not None:
+            others.append(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Remove the files that the block has written if it raises: they are all there, or none.
+
+    For those of :func:`complete_or_absent` and what is built on it.
+    """
+    written: list[Path] = []
+    token = _WRITTEN.set(written)
+    try:
+        yield
+    except BaseException:
+        for path in written:
+            _remove(path)
+        raise
+    finally:
+        _WRITTEN.reset(token)
+
+
+@contextlib.contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Say of any error of the file system that ``path`` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def _remove(path: Path) -> None:
+    # A disk that became readable only keeps it; the error that led here says more.
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 @contextlib.contextmanager
@@ -115,6 +172,40 @@ def read_blocks(path: str | Path, size: int = 1 << 22) -> Iterator[bytes]:
     with _open_bytes(path) as binary:
         while block := binary.read(size):
             yield block
+
+
+def json_object(text: str | bytes, what: str, fix: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Parameters
+    ----------
+    text
+        To read.
+    what
+        Whose text it is, for messages.
+    fix
+        What to do where it is none, for messages.
+
+    Raises
+    ------
+    GenebertError
+        If it is no JSON, or JSON of something else.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise GenebertError(f"{what} is no JSON: {error}", fix) from None
+    if not isinstance(content, dict):
+        raise GenebertError(f"{what} is no JSON object", fix)
+    return content
+
+
+def read_json_object(path: str | Path, fix: str) -> dict[str, Any]:
+    """Read a file that holds a JSON object; errors as in :func:`json_object`, or if it is missing."""
+    try:
+        return json_object(Path(path).read_bytes(), str(path), fix)
+    except OSError as error:
+        raise GenebertError(f"cannot read {path}: {error.strerror}", fix) from None
 
 
 def sha256(path: str | Path) -> str:

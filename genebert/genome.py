@@ -12,7 +12,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from genebert.errors import GenebertError
-from genebert.files import complete_or_absent, read_blocks, read_lines
+from genebert.fasta_index import check_index, read_index
+from genebert.files import complete_or_absent, read_blocks
 
 SPLITS = ("train", "validation", "test")
 _LINE = 60
@@ -73,8 +74,14 @@ def reverse_complement(sequence: str) -> str:
 
 
 def read_lengths(fai: str | Path) -> dict[str, int]:
-    """Return contig lengths in bp from a .fai index, in genome order."""
-    return {line.split("\t")[0]: int(line.split("\t")[1]) for _, line in read_lines(fai)}
+    """Return contig lengths in bp from a .fai index, in genome order.
+
+    Raises
+    ------
+    GenebertError
+        If the file is missing, or no such index.
+    """
+    return {name: length for name, (length, *_) in read_index(fai).items()}
 
 
 def index_genome(source: str | Path, out: str | Path, contigs: str = ".+") -> None:
@@ -101,18 +108,11 @@ def index_genome(source: str | Path, out: str | Path, contigs: str = ".+") -> No
     import pyfaidx  # noqa: PLC0415 (a GPU node has none)
 
     fai = Path(f"{out}.fai")
-    try:
-        with complete_or_absent(fai) as index, complete_or_absent(out) as fasta:
-            _copy_fasta(source, contigs, fasta)
-            pyfaidx.Faidx(str(fasta), indexname=str(index), build_index=True, rebuild=True).close()
-        # Another process may just have renamed its own copy: no index must look older than its FASTA.
-        os.utime(fai)
-    except PermissionError as error:
-        raise GenebertError(
-            f"cannot write the genome and its index: {error.strerror}",
-            "choose a results_dir that you may write to",
-            where=str(fai.parent),
-        ) from None
+    with complete_or_absent(fai) as index, complete_or_absent(out) as fasta:
+        _copy_fasta(source, contigs, fasta)
+        pyfaidx.Faidx(str(fasta), indexname=str(index), build_index=True, rebuild=True).close()
+    # Another process may just have renamed its own copy: no index must look older than its FASTA.
+    os.utime(fai)
 
 
 def _copy_fasta(source: str | Path, contigs: str, out: Path) -> None:
@@ -252,7 +252,9 @@ class Genome:
             raise GenebertError(
                 f"{fai} is older than its FASTA", "delete it and run `genebert index-genome`"
             )
-        self.lengths: dict[str, int] = read_lengths(fai)
+        index = read_index(fai)
+        check_index(self._path, index)
+        self.lengths: dict[str, int] = {name: length for name, (length, *_) in index.items()}
         self._open()
 
     def _open(self) -> None:

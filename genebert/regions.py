@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from genebert.catalogue import ACCESSIBILITY, REGIONS
 from genebert.errors import GenebertError
 from genebert.files import complete_or_absent
 from genebert.genome import Segment
@@ -23,16 +24,6 @@ from genebert.progress import Progress
 
 NOWHERE = -1
 _WORDS = pa.dictionary(pa.int32(), pa.string())
-_REGIONS = pa.schema(
-    {
-        "region_id": pa.uint32(),
-        "chrom": pa.string(),
-        "start": pa.int64(),
-        "end": pa.int64(),
-        "split": pa.string(),
-    }
-)
-_ACCESSIBILITY = pa.schema({"region_id": pa.uint32(), "cell_type": _WORDS, "signal": pa.float32()})
 _PEAKS = pa.schema(
     {
         "sample": _WORDS,
@@ -275,7 +266,7 @@ def write_regions(
         complete_or_absent(out / "accessibility.parquet") as accessibility_file,
         complete_or_absent(out / "peaks.parquet") as peaks_file,
     ):
-        _write(pa.Table.from_pandas(regions, _REGIONS), regions_file, _REGIONS_A_GROUP)
+        _write(pa.Table.from_pandas(regions, REGIONS), regions_file, _REGIONS_A_GROUP)
         open_in: list[OpenIn] = []
         with pq.ParquetWriter(peaks_file, _PEAKS, compression="zstd") as writer:
             tracing = zip(Progress(samples, "tracing peaks"), windows, strict=True)
@@ -344,7 +335,7 @@ def accessibility_table(open_in: Sequence[OpenIn], regions: int) -> pa.Table:
             "cell_type": pa.DictionaryArray.from_arrays(code, names),
             "signal": signal,
         },
-        schema=_ACCESSIBILITY,
+        schema=ACCESSIBILITY,
     )
 
 

@@ -1,13 +1,9 @@
-"""The version of each stage's results, and of the software that made them.
+"""The version of each stage's results.
 
 A rule carries its stage's number as a parameter: raising it reruns the stage, editing a comment does
 not. Raise it when the same inputs and settings give another result; for the stages up to the corpus and
 for the tasks golden tests fail if you forget.
 """
-
-import platform
-import sys
-from importlib.metadata import version
 
 STAGES = {
     "download": 1,
@@ -33,18 +29,3 @@ STAGES = {
     "summary": 2,
     "report": 3,
 }
-
-
-def software() -> dict[str, str]:
-    """Return the versions and the hardware that produce a result; torch is not imported for it."""
-    from genebert import __version__  # noqa: PLC0415
-
-    torch = sys.modules.get("torch")
-    on_gpu = torch is not None and torch.cuda.is_available()
-    return {
-        "genebert": __version__,
-        "torch": version("torch"),
-        "numpy": version("numpy"),
-        "python": platform.python_version(),
-        "device": torch.cuda.get_device_name() if torch and on_gpu else platform.machine(),
-    }

@@ -1,6 +1,7 @@
 """The contract of ``individuals.parquet``: who the individuals of a cohort are, and their genotypes."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from genebert.benchmarks.dataset import Dataset
 from genebert.benchmarks.nested_cv import Folds
@@ -26,6 +28,15 @@ FIELDS = [
 ]
 # Copies of the alternate allele of each variant of the dataset, by example_id; −1 where unknown.
 DOSAGE = pa.field("dosage", pa.list_(pa.int8()), nullable=False)
+
+
+class _Facts(BaseModel):
+    """What the file keeps beside its columns, as in :class:`Individuals`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    region: list[NonNegativeInt]
+    places: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,11 @@ class Individuals:
         return Folds(self.table["fold"].to_numpy(), self.table["inner_fold"].to_numpy())
 
 
+def _schema(covariates: Sequence[str]) -> pa.Schema:
+    own = (pa.field(name, pa.float64(), nullable=False) for name in covariates)
+    return pa.schema([*FIELDS, *own, DOSAGE])
+
+
 def write_individuals(individuals: Individuals, out: str | Path) -> None:
     """Write a cohort, complete or absent."""
     table, dosage = individuals.table, individuals.dosage
@@ -76,9 +92,7 @@ def write_individuals(individuals: Individuals, out: str | Path) -> None:
     assert len(individuals.region) == variants
     assert set(individuals.region.tolist()) == set(individuals.places)
     covariates = [str(name) for name in table if str(name).startswith(COVARIATE)]
-    schema = pa.schema(
-        [*FIELDS, *(pa.field(name, pa.float64(), nullable=False) for name in covariates), DOSAGE]
-    )
+    schema = _schema(covariates)
     offsets = np.arange(number + 1, dtype=np.int64) * variants
     assert offsets[-1] <= np.iinfo(np.int32).max, "more genotypes than a file of this contract holds"
     arrays: list[Any] = [pa.array(table[field.name], field.type) for field in schema if field != DOSAGE]
@@ -101,17 +115,30 @@ def read_individuals(path: str | Path) -> Individuals:
         If the file is missing, damaged or of another contract.
     """
     arrow, metadata = read_table_file(path)
-    if metadata.keys() != {"region", "places"} or not {field.name for field in FIELDS} < set(
-        arrow.column_names
-    ):
+    covariates = [name for name in arrow.column_names if name.startswith(COVARIATE)]
+    try:
+        facts = _Facts.model_validate(metadata)
+    except ValidationError:
+        facts = None
+    if facts is None or not arrow.schema.remove_metadata().equals(_schema(covariates)):
         raise GenebertError(f"{path} is no cohort of this version", "rebuild the task")
-    region = np.array(metadata["region"], dtype=np.int64)
-    dosage = arrow["dosage"].combine_chunks().flatten().to_numpy().reshape(len(arrow), len(region))
+    region = np.array(facts.region, dtype=np.int64)
+    table, genotypes = arrow.drop_columns(["dosage"]).to_pandas(), arrow["dosage"].combine_chunks()
+    dosage = genotypes.flatten().to_numpy(zero_copy_only=False)
+    if (
+        {str(number) for number in facts.region} != facts.places.keys()
+        or not (genotypes.value_lengths().to_numpy() == len(region)).all()
+        or not np.isin(dosage, [-1, 0, 1, 2]).all()
+        or not table["label"].isin([0, 1]).all()
+        or not np.isfinite(table[covariates].to_numpy(np.float64)).all()
+    ):
+        raise GenebertError(f"{path}: genotypes, labels or covariates are damaged", "rebuild the task")
+    dosage = dosage.reshape(len(arrow), len(region))
     return Individuals(
-        table=arrow.drop_columns(["dosage"]).to_pandas(),
+        table=table,
         dosage=dosage,
         region=region,
-        places={int(number): place for number, place in metadata["places"].items()},
+        places={int(number): place for number, place in facts.places.items()},
     )
 
 

@@ -364,5 +364,5 @@ def _batches(folder: Path, manifest: Mapping[str, Any], columns: list[str]) -> I
         try:
             with pq.ParquetFile(path) as file:
                 yield from file.iter_batches(_ROWS, columns=columns)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             refuse(path, f"missing or damaged ({str(error).splitlines()[0]})")

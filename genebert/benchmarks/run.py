@@ -19,7 +19,6 @@ from genebert.corpus.schema import Metadata
 from genebert.errors import GenebertError
 from genebert.files import sha256, write_json
 from genebert.regions import write_table
-from genebert.versions import software
 
 PREDICTION_COLUMNS = (
     "example_id",
@@ -111,7 +110,6 @@ def run(
         # What was given: the rest plays no part in this model.
         "settings": settings.model_dump(include=settings.model_fields_set),
         "facts": answer.facts,
-        "versions": software(),
         "metrics": metrics_by_subset(predictions, dataset.metadata["type"], dataset.classes),
     }
     write_table(predictions, Path(out) / "predictions.parquet")

@@ -1,13 +1,13 @@
 """The files of a task: Parquet with what the task keeps of itself."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from genebert.errors import GenebertError
+from genebert.parquet import facts_of, read_whole
+
+_MEND = "rebuild the task"
 
 
 def read_table_file(path: str | Path) -> tuple[pa.Table, dict[str, Any]]:
@@ -18,10 +18,5 @@ def read_table_file(path: str | Path) -> tuple[pa.Table, dict[str, Any]]:
     GenebertError
         If the file is missing or damaged.
     """
-    try:
-        arrow = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise GenebertError(
-            f"{path} is missing or damaged ({str(error).splitlines()[0]})", "rebuild the task"
-        ) from None
-    return arrow, json.loads((arrow.schema.metadata or {}).get(b"genebert", b"{}"))
+    arrow = read_whole(path, _MEND)
+    return arrow, facts_of(arrow.schema, path, _MEND)

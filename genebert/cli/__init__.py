@@ -4,17 +4,20 @@ Stages are imported when they are run, so that a light one starts at once.
 """
 
 import argparse
+import contextlib
 import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from genebert import __version__
-from genebert.cli import benchmarks, corpus, inputs, models
+from genebert import __version__, one_run
+from genebert.cli import benchmarks, corpus, inputs, models, plan, provenance
 from genebert.cli.options import Stage
-from genebert.errors import GenebertError
+from genebert.errors import GenebertError, fix_of, root_of
 
-STAGES = inputs.STAGES | corpus.STAGES | models.STAGES | benchmarks.STAGES
+STAGES = (
+    inputs.STAGES | corpus.STAGES | models.STAGES | benchmarks.STAGES | provenance.STAGES | plan.STAGES
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -25,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # Schedulers stop jobs with SIGTERM: leave as from any error, so that temporary files are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
+        one_run.join()
         print(stage(options), file=options.stream)
     except GenebertError as error:
         if options.debug:
@@ -36,7 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except OSError as error:
         if options.debug:
             raise
-        _fail(f"{error}\nfix: check the path, its permissions and the space left")
+        root = root_of(error)
+        # Nameless is what a log refuses.
+        where = "" if root.filename else f" (`genebert {options.command}`)"
+        _fail(f"{str(root).splitlines()[0]}{where}\nfix: {fix_of(root)}")
     except Exception as error:
         if options.debug:
             raise
@@ -48,7 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    try:
+        print(f"error: {message}", file=sys.stderr)
+    except OSError:
+        # Stderr is a log on the disk that is full: the terminal is told. Closed, for a flush that fails
+        # at the end would change the exit code.
+        with contextlib.suppress(OSError):
+            sys.stderr.close()
+        print(f"error: {message}", flush=True)
     sys.exit(1)
 
 

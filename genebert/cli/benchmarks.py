@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from genebert import config
+from genebert.cli.inputs import checked_files
 from genebert.cli.models import device_of
 from genebert.cli.options import (
     ACCESSIBILITY,
@@ -24,29 +25,36 @@ from genebert.cli.options import (
     SEED,
     SETTINGS,
     Stages,
+    chosen,
     named,
     needed,
     optional,
     section,
     segments,
 )
+from genebert.provenance import recorded
 
 
 def _preflight_task(options: argparse.Namespace) -> str:
     from genebert.preflight import preflight_task
 
     settings = section(config.TASKS[options.type], options.settings)
-    return preflight_task(
-        fasta=options.genome,
-        name=options.name,
-        sources=named(options.sources, "--sources"),
-        check=lambda files, lengths: _task(options.type).check(
-            settings, options.name, files, lengths, options.contigs
-        ),
-        data=options.data,
-        lock=options.lock,
-        out=options.out,
-    )
+    read = [f"{options.genome}.fai"]
+    facts = chosen(options, "type", "name", "settings", "contigs")
+    with recorded("reference", [options.out], read, facts):
+        line = preflight_task(
+            fasta=options.genome,
+            name=options.name,
+            sources=named(options.sources, "--sources"),
+            check=lambda files, lengths: _task(options.type).check(
+                settings, options.name, files, lengths, options.contigs
+            ),
+            data=options.data,
+            lock=options.lock,
+            out=options.out,
+        )
+        read += checked_files(options.out)
+    return line
 
 
 def _build(options: argparse.Namespace) -> str:
@@ -69,7 +77,11 @@ def _build(options: argparse.Namespace) -> str:
     files = {key: Path(path) for key, path in named(options.files, "--files").items()}
     more = {} if options.companion is None else {"companion": options.companion}
     settings = section(config.TASKS[options.type], options.settings)
-    return _task(options.type).build(settings, files, material, options.out, **more)
+    read = [options.genome, options.regions, options.accessibility, options.motifs, *files.values()]
+    facts = chosen(options, "name", "settings", "contigs", "validation", "test", "columns")
+    facts |= chosen(options, "cell_types", "block_bp")
+    with recorded(options.type, [options.out, *more.values()], read, facts):
+        return _task(options.type).build(settings, files, material, options.out, **more)
 
 
 def _task(kind: str) -> Any:
@@ -79,50 +91,82 @@ def _task(kind: str) -> Any:
 def _benchmark(options: argparse.Namespace) -> str:
     from genebert.benchmarks.run import run
 
-    return run(
-        dataset_path=options.dataset,
-        companion=options.companion,
-        corpus_folder=options.corpus,
-        model_name=options.model,
-        weights=options.weights,
-        settings=section(config.Finetune, options.settings),
-        task=options.task,
-        seed=options.seed,
-        device="cpu"
-        if options.model in config.DETERMINISTIC
-        else device_of(section(config.Compute, options.compute, "--compute")),
-        out=options.out,
-    )
+    settings, read = section(config.Finetune, options.settings), _examples(options)
+    if options.weights is not None:
+        read.append(options.weights / "model.safetensors")
+    written = [Path(options.out) / name for name in ("metrics.json", "predictions.parquet")]
+    facts = chosen(options, "task", "model", "settings")
+    with recorded("benchmark", written, read, facts, options.seed):
+        line = run(
+            dataset_path=options.dataset,
+            companion=options.companion,
+            corpus_folder=options.corpus,
+            model_name=options.model,
+            weights=options.weights,
+            settings=settings,
+            task=options.task,
+            seed=options.seed,
+            device="cpu"
+            if options.model in config.DETERMINISTIC
+            else device_of(section(config.Compute, options.compute, "--compute")),
+            out=options.out,
+        )
+        # An encoder that lies in a folder; one of a hub is named by the model.
+        encoder = Path(config.parse_model(options.model).source or "")
+        if (encoder / "config.json").is_file():
+            read += sorted(path for path in encoder.iterdir() if path.is_file())
+    return line
+
+
+def _examples(options: argparse.Namespace) -> list[str | Path]:
+    """Return the files of a task, and what stands for a corpus among the inputs of a record."""
+    files = [options.dataset, options.companion, Path(options.corpus) / "manifest.json"]
+    return [path for path in files if path is not None]
 
 
 def _leakage(options: argparse.Namespace) -> str:
     from genebert.benchmarks.leakage import write_leakage
 
-    return write_leakage(options.dataset, options.corpus, options.out, options.companion)
+    with recorded("leakage", [options.out], _examples(options), {}):
+        return write_leakage(options.dataset, options.corpus, options.out, options.companion)
 
 
 def _summary(options: argparse.Namespace) -> str:
     from genebert.report.tables import write_summary
 
-    return write_summary(
-        options.runs, options.block_bp, options.out, options.untrained, options.sequence_only
-    )
+    written = [options.out, Path(options.out).with_suffix(".md")]
+    facts = chosen(options, "block_bp", "untrained", "sequence_only")
+    with recorded("summary", written, _runs(options), facts):
+        return write_summary(
+            options.runs, options.block_bp, options.out, options.untrained, options.sequence_only
+        )
+
+
+def _runs(options: argparse.Namespace) -> list[Path]:
+    files = ("metrics.json", "predictions.parquet")
+    return [Path(run) / name for run in options.runs for name in files]
 
 
 def _report(options: argparse.Namespace) -> str:
     from genebert.report.page import write_report
 
-    return write_report(
-        Path(options.results),
-        runs=options.runs,
-        histories=options.histories,
-        tasks=options.tasks,
-        title=options.title,
-        block_bp=options.block_bp,
-        out=options.out,
-        embedded=options.embeddings,
-        attributed=options.attributions,
-    )
+    results = Path(options.results)
+    read = [results / "corpus/manifest.json", results / "motifs/motifs.parquet", *_runs(options)]
+    for task in options.tasks:
+        read += [results / "benchmarks" / task / name for name in ("dataset.parquet", "leakage.tsv")]
+    read += [*options.histories, *options.embeddings, *options.attributions]
+    with recorded("report", [options.out], read, chosen(options, "title", "block_bp")):
+        return write_report(
+            results,
+            runs=options.runs,
+            histories=options.histories,
+            tasks=options.tasks,
+            title=options.title,
+            block_bp=options.block_bp,
+            out=options.out,
+            embedded=options.embeddings,
+            attributed=options.attributions,
+        )
 
 
 _TASK = {

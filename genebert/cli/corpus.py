@@ -14,24 +14,29 @@ from genebert.cli.options import (
     SAMPLES,
     Options,
     Stages,
+    chosen,
     needed,
     optional,
 )
+from genebert.provenance import recorded
 
 
 def _motifs(options: argparse.Namespace) -> str:
     from genebert.motifs.table import write_motif_table
 
-    return write_motif_table(
-        options.file,
-        options.background,
-        options.pseudocount,
-        options.p_value,
-        options.max_realised_p,
-        options.order,
-        options.families,
-        options.out,
-    )
+    read = [options.file, *filter(None, [options.families])]
+    settings = chosen(options, "background", "pseudocount", "p_value", "max_realised_p", "order")
+    with recorded("motifs", [options.out], read, settings):
+        return write_motif_table(
+            options.file,
+            options.background,
+            options.pseudocount,
+            options.p_value,
+            options.max_realised_p,
+            options.order,
+            options.families,
+            options.out,
+        )
 
 
 def _scan(options: argparse.Namespace) -> str:
@@ -53,39 +58,46 @@ def _scan_chunk(options: argparse.Namespace) -> str:
     from genebert.motifs.scan import scan_chunk
     from genebert.motifs.table import read_motif_table
 
-    return scan_chunk(
-        options.genome,
-        options.regions,
-        read_motif_table(options.motifs),
-        options.chunk,
-        options.chunks,
-        options.out,
-    )
+    read = [options.genome, options.regions, options.motifs]
+    with recorded("scan", [options.out], read, chosen(options, "chunk", "chunks")):
+        return scan_chunk(
+            options.genome,
+            options.regions,
+            read_motif_table(options.motifs),
+            options.chunk,
+            options.chunks,
+            options.out,
+        )
 
 
 def _write(options: argparse.Namespace) -> str:
     from genebert.corpus.write import write_part
     from genebert.inputs.sheet import read_samples
 
-    return write_part(
-        fasta=options.genome,
-        genome_name=options.genome_name,
-        regions=options.regions,
-        accessibility=options.accessibility,
-        cell_types=sorted({s.cell_type for s in read_samples(options.samples, options.data)}),
-        motif_table=options.motifs,
-        hits=options.hits,
-        inputs=options.inputs,
-        chunk=options.chunk,
-        chunks=options.chunks,
-        out=options.out,
-    )
+    cell_types = sorted({s.cell_type for s in read_samples(options.samples, options.data)})
+    read = chosen(options, "genome", "regions", "accessibility", "motifs", "hits", "inputs").values()
+    settings = chosen(options, "genome_name", "chunk", "chunks") | {"cell_types": cell_types}
+    with recorded("corpus", [options.out], read, settings):
+        return write_part(
+            fasta=options.genome,
+            genome_name=options.genome_name,
+            regions=options.regions,
+            accessibility=options.accessibility,
+            cell_types=cell_types,
+            motif_table=options.motifs,
+            hits=options.hits,
+            inputs=options.inputs,
+            chunk=options.chunk,
+            chunks=options.chunks,
+            out=options.out,
+        )
 
 
 def _manifest(options: argparse.Namespace) -> str:
     from genebert.corpus.write import write_manifest
 
-    return write_manifest(options.parts, options.out)
+    with recorded("corpus", [options.out], options.parts, {}):
+        return write_manifest(options.parts, options.out)
 
 
 def _info(options: argparse.Namespace) -> str:

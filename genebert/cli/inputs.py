@@ -2,6 +2,7 @@
 
 # ruff: noqa: PLC0415
 import argparse
+import csv
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from genebert.cli.options import (
     SAMPLES,
     WIDTH,
     Stages,
+    chosen,
     named,
     needed,
     optional,
@@ -22,6 +24,7 @@ from genebert.cli.options import (
     segments,
 )
 from genebert.errors import GenebertError
+from genebert.provenance import recorded
 
 
 def _config(options: argparse.Namespace) -> str:
@@ -78,7 +81,9 @@ def _checksums(options: argparse.Namespace) -> str:
 def _index_genome(options: argparse.Namespace) -> str:
     from genebert.genome import index_genome, read_lengths
 
-    index_genome(options.fasta, options.out, options.contigs)
+    outputs = [options.out, f"{options.out}.fai"]
+    with recorded("reference", outputs, [options.fasta], chosen(options, "contigs")):
+        index_genome(options.fasta, options.out, options.contigs)
     lengths = read_lengths(f"{options.out}.fai")
     return f"{len(lengths)} contigs, {sum(lengths.values())} bp"
 
@@ -86,19 +91,30 @@ def _index_genome(options: argparse.Namespace) -> str:
 def _preflight(options: argparse.Namespace) -> str:
     from genebert.preflight import preflight
 
-    return preflight(
-        fasta=options.genome,
-        genome_name=options.genome_name,
-        files=named(options.files, "--files"),
-        samples=options.samples,
-        contigs=options.contigs,
-        data=options.data,
-        lock=options.lock,
-        validation=options.validation,
-        test=options.test,
-        width=options.width,
-        out=options.out,
-    )
+    read = [f"{options.genome}.fai"]
+    settings = chosen(options, "genome_name", "contigs", "validation", "test", "width")
+    with recorded("reference", [options.out], read, settings):
+        line = preflight(
+            fasta=options.genome,
+            genome_name=options.genome_name,
+            files=named(options.files, "--files"),
+            samples=options.samples,
+            contigs=options.contigs,
+            data=options.data,
+            lock=options.lock,
+            validation=options.validation,
+            test=options.test,
+            width=options.width,
+            out=options.out,
+        )
+        read += checked_files(options.out)
+    return line
+
+
+def checked_files(table: str | Path) -> list[str]:
+    """Return the files that a table of preflight lists."""
+    with Path(table).open(newline="", encoding="utf-8") as text:
+        return [row["path"] for row in csv.DictReader(text, delimiter="\t")]
 
 
 def _peaks(options: argparse.Namespace) -> str:
@@ -106,15 +122,21 @@ def _peaks(options: argparse.Namespace) -> str:
     from genebert.inputs.peaks import clean_sample
     from genebert.inputs.sheet import find_sample
 
-    return clean_sample(
-        find_sample(options.samples, options.sample, options.data),
-        read_lengths(f"{options.genome}.fai"),
-        options.contigs,
-        options.blacklist,
-        options.mappable,
-        section(config.Peaks, options.settings),
-        options.out,
-    )
+    sample = find_sample(options.samples, options.sample, options.data)
+    fai, settings = f"{options.genome}.fai", section(config.Peaks, options.settings)
+    read = [sample.path, fai, *filter(None, [options.blacklist, options.mappable])]
+    facts = chosen(options, "sample", "contigs", "settings")
+    facts |= {"format": sample.format, "contig_style": sample.contig_style}
+    with recorded("peaks", [options.out], read, facts):
+        return clean_sample(
+            sample,
+            read_lengths(fai),
+            options.contigs,
+            options.blacklist,
+            options.mappable,
+            settings,
+            options.out,
+        )
 
 
 def _regions(options: argparse.Namespace) -> str:
@@ -122,13 +144,18 @@ def _regions(options: argparse.Namespace) -> str:
     from genebert.regions import write_regions
 
     samples = read_samples(options.samples, options.data)
-    return write_regions(
-        files={s.sample: Path(options.peaks) / f"{s.sample}.bed.gz" for s in samples},
-        cell_type_of={s.sample: s.cell_type for s in samples},
-        width=options.width,
-        segments=segments(options),
-        out=options.out,
-    )
+    files = {s.sample: Path(options.peaks) / f"{s.sample}.bed.gz" for s in samples}
+    cell_type_of = {s.sample: s.cell_type for s in samples}
+    written = [Path(options.out) / f"{name}.parquet" for name in ("regions", "accessibility", "peaks")]
+    settings = chosen(options, "validation", "test", "width") | {"cell_type_of": cell_type_of}
+    with recorded("regions", written, [*files.values(), f"{options.genome}.fai"], settings):
+        return write_regions(
+            files=files,
+            cell_type_of=cell_type_of,
+            width=options.width,
+            segments=segments(options),
+            out=options.out,
+        )
 
 
 _FILES = {

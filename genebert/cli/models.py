@@ -15,44 +15,64 @@ from genebert.cli.options import (
     SEED,
     SETTINGS,
     Stages,
+    chosen,
     needed,
     optional,
     section,
 )
 from genebert.errors import GenebertError
+from genebert.provenance import recorded
 
 
 def _npmi(options: argparse.Namespace) -> str:
     from genebert.pretrain.npmi_table import write_npmi
 
-    return write_npmi(options.corpus, options.k, options.out, options.held_out_cell_types)
+    read = [Path(options.corpus) / "manifest.json"]
+    with recorded("npmi", [options.out], read, chosen(options, "k", "held_out_cell_types")):
+        return write_npmi(options.corpus, options.k, options.out, options.held_out_cell_types)
 
 
 def _pretrain(options: argparse.Namespace) -> str:
-    worker = "LOCAL_RANK" in os.environ
-    if worker:
+    if "LOCAL_RANK" in os.environ:
         from genebert.pretrain.launch import die_with_parent
 
         die_with_parent()
+    else:
+        _start_workers(options)
     from genebert.pretrain.parallel import one_voice
 
     with one_voice():
-        return _pretrain_variant(options, worker)
+        return _pretrain_variant(options)
 
 
-def _pretrain_variant(options: argparse.Namespace, worker: bool) -> str:
+def _start_workers(options: argparse.Namespace) -> None:
+    """Become the launcher of several workers, on this machine or several; return where one is enough."""
+    from genebert.pretrain.nodes import spread
+
+    compute = section(config.Compute, options.compute, "--compute")
+    if not _variant(section(config.Pretrain, options.settings), options.variant).trained:
+        return
+    command = ["-m", "genebert", *sys.argv[1:]]
+    machine = spread(compute.nodes, command)
+    if machine is None and compute.gpus <= 1:
+        return
     from genebert.devices import lease_gpus
     from genebert.pretrain.launch import exec_torchrun
+    from genebert.pretrain.parallel import one_voice
+
+    with one_voice():
+        if compute.gpus:
+            lease_gpus(compute.gpus)
+        exec_torchrun(max(1, compute.gpus), command, machine)
+
+
+def _pretrain_variant(options: argparse.Namespace) -> str:
     from genebert.pretrain.loop import pretrain
     from genebert.pretrain.record import Outputs
     from genebert.pretrain.setup import Sources
 
     compute = section(config.Compute, options.compute, "--compute")
     settings = section(config.Pretrain, options.settings)
-    trained = _variant(settings, options.variant).trained
-    if trained and compute.gpus > 1 and not worker:
-        lease_gpus(compute.gpus)
-        exec_torchrun(compute.gpus, ["-m", "genebert", *sys.argv[1:]])
     return pretrain(
         corpus_folder=options.corpus,
         sources=Sources(options.motifs, options.npmi),
@@ -84,27 +104,34 @@ def _variant(settings: config.Pretrain, name: str) -> config.Variant:
 def _embed(options: argparse.Namespace) -> str:
     from genebert.embed import write_embeddings
 
-    return write_embeddings(
-        options.weights,
-        options.corpus,
-        options.inputs,
-        options.out,
-        device_of(section(config.Compute, options.compute, "--compute")),
-        sample=options.sample,
-        threads=options.threads,
-    )
+    with recorded("embed", [options.out], _read(options), chosen(options, "inputs", "sample")):
+        return write_embeddings(
+            options.weights,
+            options.corpus,
+            options.inputs,
+            options.out,
+            device_of(section(config.Compute, options.compute, "--compute")),
+            sample=options.sample,
+            threads=options.threads,
+        )
 
 
 def _attribution(options: argparse.Namespace) -> str:
     from genebert.attribution import write_attribution
 
-    return write_attribution(
-        options.weights,
-        options.corpus,
-        options.out,
-        device_of(section(config.Compute, options.compute, "--compute")),
-        threads=options.threads,
-    )
+    with recorded("attribution", [options.out], _read(options), {}):
+        return write_attribution(
+            options.weights,
+            options.corpus,
+            options.out,
+            device_of(section(config.Compute, options.compute, "--compute")),
+            threads=options.threads,
+        )
+
+
+def _read(options: argparse.Namespace) -> list[Path]:
+    """Return what stands for a model and a corpus among the inputs of a record."""
+    return [options.weights / "model.safetensors", Path(options.corpus) / "manifest.json"]
 
 
 _WEIGHTS = {"--weights": needed("folder of the pre-trained model", type=Path)}

@@ -13,6 +13,8 @@ Stage = Callable[[argparse.Namespace], str]
 Options = dict[str, dict[str, Any]]
 Stages = dict[str, tuple[Stage, str, Options]]
 S = TypeVar("S", bound=config.Section)
+# Options whose values are sections of the configuration.
+_JSON = ("settings", "cell_types")
 
 
 def needed(explanation: str, **more: Any) -> dict[str, Any]:
@@ -42,6 +44,12 @@ def named(texts: Sequence[str], flag: str) -> dict[str, str]:
         if not equals:
             raise GenebertError(f"{flag} '{text}' names nothing", "write name=value")
     return {name: value for name, _, value in pairs}
+
+
+def chosen(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Return the values of some options by name, as a record keeps them; JSON is read."""
+    values = {name: getattr(options, name) for name in names}
+    return {name: json.loads(value) if name in _JSON else value for name, value in values.items()}
 
 
 def segments(options: argparse.Namespace) -> Any:

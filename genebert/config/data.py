@@ -6,7 +6,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from genebert.config.kinds import (
+    Address,
     Count,
+    Given,
     IntervalText,
     Number,
     PlainPath,
@@ -40,7 +42,7 @@ class Downloads(Section):
     offline: bool = Field(
         default=False, description="use only what is there; what is missing is named before any job"
     )
-    mirrors: dict[Text, Text] = Field(
+    mirrors: dict[Address, Address] = Field(
         default={},
         description="addresses to fetch from instead, by what a URL starts with; checksums stay",
     )
@@ -69,7 +71,7 @@ class Split(Section):
 class Genome(Section):
     """The reference that all coordinates refer to."""
 
-    name: Text = Field(examples=["hg38"], description="assembly name, kept as provenance")
+    name: Given = Field(examples=["hg38"], description="assembly name, kept as provenance")
     fasta: Source = Field(
         examples=[
             "https://hgdownload.soe.ucsc.edu/goldenPath/hg38/bigZips/hg38.fa.gz"
@@ -77,7 +79,7 @@ class Genome(Section):
         ],
         description="FASTA, plain or gzip; any species",
     )
-    contigs: Annotated[Text, AfterValidator(_pattern)] = Field(
+    contigs: Annotated[Given, AfterValidator(_pattern)] = Field(
         default=".+",
         examples=["chr([0-9]+|X|Y)"],
         description="regular expression of the contigs in use; peaks on others are dropped and counted",

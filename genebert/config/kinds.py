@@ -28,7 +28,7 @@ ContigStyle = Literal["as_is", "ucsc", "ensembl"]
 # The shortest example that every model can read: one k-mer of the largest k.
 MIN_EXAMPLE_BP = 6
 NAME = r"[A-Za-z0-9_]+"
-_INTERVAL = re.compile(r"^[^\s:]+(:\d+-\d+)?$")
+_INTERVAL = re.compile(r"[^\s:-][^\s:]*(:[0-9]+-[0-9]+)?")
 
 
 def _yaml_number(value: Any) -> Any:
@@ -41,7 +41,7 @@ def _yaml_number(value: Any) -> Any:
 def _interval(value: str) -> str:
     chrom, colon, span = value.rpartition(":")
     value = f"{chrom}{colon}{span.replace(',', '').replace('_', '')}" if colon else value
-    if not _INTERVAL.match(value):
+    if not _INTERVAL.fullmatch(value):
         raise ValueError("write `chrom` or `chrom:start-end` (bp, 0-based half-open)")
     if ":" in value:
         start, end = value.rsplit(":", 1)[1].split("-")
@@ -50,9 +50,29 @@ def _interval(value: str) -> str:
     return value
 
 
+def _no_option(value: str) -> str:
+    if value.startswith("-") or not value.isprintable():
+        raise ValueError("begins with '-', or holds what cannot be seen; programs take it for an option")
+    return value
+
+
+def _address(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("no address; write http://… or https://…")
+    return value
+
+
 def _source(value: str) -> str:
     parse_source(value)
     return value
+
+
+def source_of_key(key: str, text: str) -> None:
+    """Raise ValueError where the text of a key is no source; for those that are made of several keys."""
+    try:
+        parse_source(text)
+    except ValueError as error:
+        raise ValueError(f"{key} '{text}' {error}") from None
 
 
 def _plain_path(value: str) -> str:
@@ -68,6 +88,9 @@ Weight = Annotated[Number, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 IntervalText = Annotated[str, AfterValidator(_interval)]
 Text = Annotated[str, Field(min_length=1)]
+# What rules hand on as the value of an option.
+Given = Annotated[Text, AfterValidator(_no_option)]
+Address = Annotated[Text, AfterValidator(_address)]
 PlainPath = Annotated[str, AfterValidator(_plain_path)]
 Source = Annotated[Text, AfterValidator(_source)]
 

@@ -13,6 +13,23 @@ from genebert.config.whole import Config
 from genebert.errors import GenebertError
 
 S = TypeVar("S", bound=Section)
+_MOST_VALUES = 100_000
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain values only, and refuses a key that is given twice: one of them would be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping of YAML; raise ConstructorError for a key that is there twice."""
+        own = [
+            key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"
+        ]
+        for key in own:
+            if own.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"key '{key}' is given twice", problem_mark=node.start_mark
+                )
+        return super().construct_mapping(node, deep)
 
 
 def validate(raw: Any, where: str) -> Config:
@@ -36,10 +53,10 @@ def validate(raw: Any, where: str) -> Config:
 def load(path: str | Path) -> Config:
     """Read and validate one YAML file."""
     try:
-        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        raw = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise GenebertError(f"cannot read {path}: {error.strerror}", "correct the path") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         raise GenebertError(
             f"{path} is not valid YAML: {getattr(error, 'problem', error)}",
@@ -53,10 +70,27 @@ def parse_section(model: type[S], raw: Any, where: str) -> S:
     """Validate one section; errors as in :func:`validate`."""
     if not isinstance(raw, dict):
         raise GenebertError("the configuration is no mapping of keys", "write `key: value`", where)
+    if not _is_small(raw):
+        raise GenebertError(
+            f"the configuration has more than {_MOST_VALUES} values, or holds itself",
+            "write values out instead of `&` and `*`",
+            where,
+        )
     try:
         return model.model_validate(_plain(raw))
     except ValidationError as error:
         raise _readable(model, error, where) from None
+
+
+def _is_small(raw: Any) -> bool:
+    """Return whether a tree is no larger than a person would write, its YAML aliases written out."""
+    seen, left = 0, [raw]
+    while left and seen <= _MOST_VALUES:
+        value = left.pop()
+        seen += 1
+        if isinstance(value, dict | list | tuple):
+            left.extend(value.values() if isinstance(value, dict) else value)
+    return seen <= _MOST_VALUES
 
 
 def _plain(raw: Any) -> Any:

@@ -7,11 +7,12 @@ from pydantic import Field, model_validator
 from genebert.config.batches import part_size
 from genebert.config.benchmarks import Benchmarks
 from genebert.config.data import Downloads, Genome, HeldOutCellTypes, Motifs, Peaks, Regions
-from genebert.config.kinds import MIN_EXAMPLE_BP, PlainPath, Section, Text
+from genebert.config.kinds import MIN_EXAMPLE_BP, Given, PlainPath, Section, source_of_key
 from genebert.config.model import Compute, Model, Pretrain
 from genebert.config.names import MANDATORY, ModelName, parse_model
 from genebert.config.tasks import Task
 from genebert.errors import GenebertError
+from genebert.inputs.sheet import LONGEST_NAME
 
 
 class Config(Section):
@@ -20,7 +21,7 @@ class Config(Section):
     results_dir: PlainPath = Field(
         default="results", description="folder of all outputs; one dataset, one folder"
     )
-    samples: Text = Field(
+    samples: Given = Field(
         examples=["config/biosamples.tsv"], description="sheet of peak files, a row a sample"
     )
     downloads: Downloads = Field(default=Downloads(), description="see there")
@@ -46,6 +47,16 @@ class Config(Section):
                 f"regions.width {self.regions.width} makes {tokens} tokens, more than "
                 f"model.sequence.positions {sequence.positions}; narrow one or raise the other"
             )
+        for key, names in (
+            ("pretrain.variants", self.pretrain.variants),
+            ("benchmarks.tasks", self.benchmarks.tasks),
+        ):
+            if long := [name for name in names if len(name) > LONGEST_NAME]:
+                raise ValueError(
+                    f"{key} has a name of {len(long[0])} characters; shorten it to {LONGEST_NAME}"
+                )
+        for key, text in self.sources().items():
+            source_of_key(key, text)
         self._check_batches()
         for name, variant in self.pretrain.variants.items():
             if sequence.k == 1 and variant.needs_npmi():
@@ -77,7 +88,7 @@ class Config(Section):
         for name, variant in settings.variants.items():
             matched = variant.matching or not variant.trained
             group = settings.matching_group if matched else 1
-            devices = max(1, self.compute.gpus) if variant.trained else 1
+            devices = self.compute.nodes * max(1, self.compute.gpus) if variant.trained else 1
             keys = ("batch_size", "evaluation_views") if variant.trained else ("evaluation_views",)
             for key in keys:
                 views = getattr(settings, key)
@@ -86,7 +97,7 @@ class Config(Section):
                         f"pretrain.{key} {views} of variant {name} cannot be shared out among {devices} "
                         f"device(s) of at most {most} views in whole matching groups of {group}; raise "
                         f"compute.batch_per_device, lower matching_group, or make {key} a multiple of "
-                        "matching_group × compute.gpus"
+                        "matching_group × compute.gpus × compute.nodes"
                     )
 
     def sources(self) -> dict[str, str]:

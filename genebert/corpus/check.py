@@ -1,6 +1,5 @@
 """What a corpus holds, and whether it is what its manifest says."""
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from genebert.files import sha256
 from genebert.genome import SPLITS, Genome
 from genebert.motifs.scan import fetch_all
 from genebert.motifs.table import read_motif_table
+from genebert.parquet import readable
 
 _PLACE = ["chrom", "start", "end", "split"]
 _MEND = "rebuild the corpus, or fetch an undamaged copy"
@@ -178,24 +178,15 @@ def _check_content(
 
 
 def _schema(path: Path) -> pa.Schema:
-    with _readable(path):
+    with readable(path, _MEND):
         return pq.read_schema(path)
 
 
 def _tables(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
     """Yield the row groups of a part."""
-    with _readable(path), pq.ParquetFile(path) as file:
+    with readable(path, _MEND), pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group, columns=columns)
-
-
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise GenebertError(f"{path} is missing or damaged ({reason})", _MEND) from None
 
 
 def _require_equal(found: object, said: object, path: Path, what: str) -> None:

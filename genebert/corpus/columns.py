@@ -81,7 +81,7 @@ def fill(folder: Path, manifest: Mapping[str, Any], columns: Mapping[str, np.nda
         try:
             with pq.ParquetFile(path) as file:
                 _fill_part(file, path, metadata, contigs, region[index], own)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             refuse(path, f"missing or damaged ({str(error).splitlines()[0]})")
         own["open_offsets"] += view[index]
 

@@ -8,15 +8,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from genebert.corpus.manifest import read_manifest
-from genebert.corpus.schema import Metadata
+from genebert.corpus.schema import SCHEMA, Metadata
 from genebert.corpus.scores import add_best, from_steps, to_steps
 from genebert.errors import GenebertError
 from genebert.files import complete_or_absent
 from genebert.genome import Interval, parse_interval
+from genebert.parquet import read_parquet
 
+_PLACE = ("region_id", "chrom", "start", "end")
+_COLUMNS = pa.schema([SCHEMA.field(name) for name in (*_PLACE, "motif", "score", "cell_type")])
 _ANYWHERE = 2**62  # a corpus does not know how long a contig is
 
 
@@ -52,7 +56,9 @@ def export(folder: str | Path, locus: str, cell_type: str, out: str | Path) -> s
     number = _number_of(cell_type, metadata.cell_types)
     interval = parse_interval(locus, dict.fromkeys(manifest["contigs"], _ANYWHERE))
     parts = [folder / part["part"] for part in manifest["parts"]]
-    rows = pd.concat([_regions_of(part, interval, number) for part in parts], ignore_index=True)
+    rows = pd.concat(
+        [_regions_of(part, interval, number, len(metadata.motifs)) for part in parts], ignore_index=True
+    )
     if rows.empty:
         raise GenebertError(f"no region of {locus} is open in {cell_type}", "name a longer locus")
     best = np.zeros((len(rows), len(metadata.motifs)), np.uint8)
@@ -96,15 +102,18 @@ def _number_of(cell_type: str, names: Sequence[str]) -> int:
     raise GenebertError(f"the corpus has no cell type '{cell_type}'", fix)
 
 
-def _regions_of(part: Path, place: Interval, cell_type: int) -> pd.DataFrame:
+def _regions_of(part: Path, place: Interval, cell_type: int, motifs: int) -> pd.DataFrame:
     """Return the rows of a part that overlap a place and are open in a cell type."""
-    overlapping = [("chrom", "==", place.chrom), ("start", "<", place.end), ("end", ">", place.start)]
-    columns = ["region_id", "chrom", "start", "end", "motif", "score", "cell_type"]
-    try:
-        table = pq.read_table(part, columns=columns, filters=overlapping)
-    except (OSError, pa.ArrowException) as error:
-        raise GenebertError(
-            f"{part} is missing or damaged ({str(error).splitlines()[0]})", "rebuild the corpus"
-        ) from None
+    within = (pc.field("chrom") == place.chrom) & (pc.field("start") < place.end)
+    table = read_parquet(part, _COLUMNS, "rebuild the corpus", within & (pc.field("end") > place.start))
     rows: pd.DataFrame = table.to_pandas()
+    lengths = rows["motif"].map(len)
+    hits = np.concatenate([np.empty(0, np.int64), *rows["motif"]])
+    scores = np.concatenate([np.empty(0), *rows["score"]])
+    if (
+        (lengths != rows["score"].map(len)).any()
+        or (hits >= motifs).any()
+        or not ((scores >= 0) & (scores <= 1)).all()
+    ):
+        raise GenebertError(f"{part}: hits are damaged", "rebuild the corpus")
     return rows[[cell_type in numbers for numbers in rows["cell_type"]]]

@@ -88,7 +88,7 @@ def read_hits(folder: str | Path) -> Hits:
         try:
             with pq.ParquetFile(path) as file:
                 _read_part(file, path, part, metadata, region, hits)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             refuse(path, f"missing or damaged ({str(error).splitlines()[0]})")
         region += part["regions"]
     return hits

@@ -62,7 +62,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(text)
     except FileNotFoundError:
         raise GenebertError(f"{path} does not exist", "name the folder of a finished corpus") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, str(error)) from None
     version = content.get("version") if isinstance(content, dict) else VERSION
     if version != VERSION:

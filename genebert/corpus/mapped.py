@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import os
 import re
 import shutil
 import sys
@@ -17,7 +18,7 @@ from genebert.corpus.columns import column_shapes, fill
 from genebert.corpus.manifest import read_manifest
 from genebert.corpus.read import Corpus
 from genebert.corpus.schema import Metadata
-from genebert.errors import GenebertError
+from genebert.errors import GenebertError, fix_of
 from genebert.files import digest_of
 
 _LOCK = ".lock"
@@ -99,7 +100,7 @@ def _write_columns(folder: Path, manifest: Mapping[str, Any], own: Path) -> None
         raise _unusable(own.parent, error) from None
     try:
         columns = {
-            name: np.lib.format.open_memmap(temporary / f"{name}.npy", "w+", dtype, shape)
+            name: _new_column(temporary / f"{name}.npy", dtype, shape)
             for name, (dtype, shape) in column_shapes(manifest).items()
         }
         fill(folder, manifest, columns)
@@ -111,8 +112,19 @@ def _write_columns(folder: Path, manifest: Mapping[str, Any], own: Path) -> None
         except OSError:
             if not own.exists():  # without a lock, another process may have been faster
                 raise
+    except OSError as error:
+        raise _unusable(own.parent, error) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _new_column(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+    column = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):  # macOS has none
+        # A mapped file has holes: where the disk has no block for one, a write kills the process.
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return column
 
 
 def _mapped(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
@@ -131,6 +143,4 @@ def _foreign(path: Path, what: str) -> GenebertError:
 
 
 def _unusable(cache: Path, error: OSError) -> GenebertError:
-    return GenebertError(
-        f"{cache} cannot hold mapped columns: {error.strerror}", "make it a folder you may write to"
-    )
+    return GenebertError(f"{cache} cannot hold mapped columns: {error.strerror}", fix_of(error))

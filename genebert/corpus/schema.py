@@ -1,12 +1,12 @@
 """The Parquet contract of a corpus part, and the metadata that every part carries."""
 
 import json
-from typing import Any
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from genebert.errors import GenebertError
+from genebert.parquet import facts_of
 
 VERSION = 2
 
@@ -95,8 +95,7 @@ def metadata_of(schema: pa.Schema, where: str) -> Metadata:
     GenebertError
         If it is no corpus part, or one of another version of the contract.
     """
-    raw = (schema.metadata or {}).get(b"genebert")
-    content: dict[str, Any] = json.loads(raw) if raw else {}
+    content = facts_of(schema, where, "rebuild the corpus")
     if content.get("version") != VERSION:
         raise GenebertError(
             f"not a corpus part of version {VERSION} (found {content.get('version')})",
@@ -105,4 +104,11 @@ def metadata_of(schema: pa.Schema, where: str) -> Metadata:
         )
     if not schema.remove_metadata().equals(SCHEMA):
         raise GenebertError("columns differ from the corpus contract", "rebuild the corpus", where)
-    return Metadata(**content)
+    try:
+        return Metadata.model_validate(content, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise GenebertError(
+            f"the metadata's '{key}': {first['msg']}", "rebuild the corpus", where
+        ) from None

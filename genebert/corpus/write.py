@@ -1,7 +1,5 @@
 """Hits, sequences and accessibility -> corpus parts and their manifest."""
 
-import csv
-import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -13,16 +11,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from genebert.catalogue import catalogue_digest
+from genebert.catalogue import catalogue_digest, count_regions, read_accessibility, read_regions
 from genebert.corpus.schema import SCHEMA, SIGNAL_STEPS, VERSION, Metadata, metadata_of
 from genebert.corpus.scores import from_steps, to_steps
 from genebert.errors import GenebertError
-from genebert.files import complete_or_absent, sha256, write_json
+from genebert.files import complete_or_absent, read_lines, sha256, write_json
 from genebert.genome import SPLITS, Genome
-from genebert.motifs.scan import chunk_bounds, fetch_all, provenance
+from genebert.motifs.scan import HITS, chunk_bounds, fetch_all, provenance
 from genebert.motifs.table import MotifTable, read_motif_table
+from genebert.parquet import facts_of, read_parquet, read_whole, readable
 
 ROW_GROUP = 8192
+_MEND = "rebuild the corpus"
 # Readers keep them as int16.
 MOST_CELL_TYPES = 32_767
 # Encodings that every reader knows. Level 16 writes some 1,200 regions a second on a core, twice as many
@@ -96,11 +96,11 @@ def write_part(
         If the hits are of other motifs or regions or none that these can have, accessibility has other
         regions or another cell type, or cell types are too many.
     """
-    first, last = chunk_bounds(pq.read_metadata(regions).num_rows, chunk, chunks)
-    rows = _rows_of(regions, first, last).to_pandas()
-    if not np.array_equal(rows["region_id"], np.arange(first, last)):
-        raise GenebertError("region_id is not the row number", "rebuild the regions", str(regions))
+    first, last = chunk_bounds(count_regions(regions), chunk, chunks)
+    rows = read_regions(regions, first, last).to_pandas()
     table, width = read_motif_table(motif_table), _width(regions)
+    if (rows["end"] - rows["start"] != width).any():
+        raise GenebertError(f"{regions} has regions of several widths", "rebuild the regions")
     found = _read_hits(hits, table, rows, width)
     names = sorted(set(cell_types))
     if len(names) > MOST_CELL_TYPES:
@@ -111,7 +111,7 @@ def write_part(
     metadata = _metadata(table, genome_name, catalogue_digest(regions), width, names, inputs)
     flat = {name: rows[name] for name in ("region_id", "chrom", "start", "end", "split")}
     sequence = fetch_all(Genome(fasta), rows)
-    open_in = _rows_of(accessibility, first, last)
+    open_in = read_accessibility(accessibility, first, last)
     columns = {
         **{name: pa.array(values, SCHEMA.field(name).type) for name, values in flat.items()},
         "sequence": pa.array(sequence, pa.string()),
@@ -132,15 +132,9 @@ def write_rows(table: pa.Table, metadata: Metadata, out: str | Path) -> None:
         writer.add_key_value_metadata({"genebert": metadata.as_text()})
 
 
-def _rows_of(path: str | Path, first: int, last: int) -> pa.Table:
-    """Read the rows of regions ``first`` to ``last − 1``: row groups without any are skipped."""
-    region_id = pc.field("region_id")
-    return pq.read_table(path, filters=(region_id >= first) & (region_id < last))
-
-
 def _width(regions: str | Path) -> int:
     """Return the width in bp of the catalogue's first region, which is that of all."""
-    first = _rows_of(regions, 0, 1).to_pylist()
+    first = read_regions(regions, 0, 1).to_pylist() if count_regions(regions) else []
     if not first:
         raise GenebertError(f"{regions} holds no region", "give peaks")
     return int(first[0]["end"] - first[0]["start"])
@@ -148,13 +142,8 @@ def _width(regions: str | Path) -> int:
 
 def _read_hits(path: str | Path, table: MotifTable, rows: pd.DataFrame, width: int) -> pa.Table:
     """Read the hits of a chunk; refuse those of other motifs or regions, or beyond either."""
-    try:
-        found = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise GenebertError(
-            f"{path} is missing or damaged ({str(error).splitlines()[0]})", "scan again"
-        ) from None
-    made_of = json.loads((found.schema.metadata or {}).get(b"genebert", b"{}"))
+    found = read_parquet(path, HITS, "scan again")
+    made_of = facts_of(found.schema, path, "scan again")
     for what, digest in provenance(table, rows).items():
         if made_of.get(what) != digest:
             raise GenebertError(
@@ -166,6 +155,8 @@ def _read_hits(path: str | Path, table: MotifTable, rows: pd.DataFrame, width: i
         raise GenebertError(
             f"a hit of no motif of the table, or beyond its region's {width} bp", "scan again", str(path)
         )
+    if not found["score"].to_numpy().clip(0, 1).tolist() == found["score"].to_pylist():
+        raise GenebertError("a score is not between 0 and 1", "scan again", str(path))
     return found
 
 
@@ -237,8 +228,6 @@ def _metadata(
     cell_types: Sequence[str],
     inputs: str | Path,
 ) -> Metadata:
-    with Path(inputs).open(newline="") as text:
-        checksums = {row["path"]: row["sha256"] for row in csv.DictReader(text, delimiter="\t")}
     return Metadata(
         version=VERSION,
         genome=genome_name,
@@ -251,9 +240,19 @@ def _metadata(
         background=table.background,
         pseudocount=table.pseudocount,
         cell_types=list(cell_types),
-        inputs=checksums,
+        inputs=_checksums(inputs),
         packages={name: version(name) for name in ("MOODS-python", "pyarrow")},
     )
+
+
+def _checksums(inputs: str | Path) -> dict[str, str]:
+    """Return the SHA-256 by path from the table that preflight wrote."""
+    rows = [line.split("\t") for _, line in read_lines(inputs)]
+    head = rows[0] if rows else []
+    if not {"path", "sha256"} <= set(head) or any(len(row) != len(head) for row in rows):
+        raise GenebertError(f"{inputs} is no table of preflight", "delete it and run again")
+    path, digest = head.index("path"), head.index("sha256")
+    return {row[path]: row[digest] for row in rows[1:]}
 
 
 def write_manifest(parts: Sequence[str | Path], out: str | Path) -> str:
@@ -269,11 +268,11 @@ def write_manifest(parts: Sequence[str | Path], out: str | Path) -> str:
     contigs: dict[str, None] = {}
     expected = 0
     paths = sorted(map(Path, parts), key=str)
-    metadata = metadata_of(pq.read_schema(paths[0]), str(paths[0]))
+    metadata = _metadata_of(paths[0])
     for path in paths:
-        if metadata_of(pq.read_schema(path), str(path)) != metadata:
-            raise GenebertError(f"{path} is of another corpus than {paths[0]}", "rebuild the corpus")
-        table = pq.read_table(path, columns=["region_id", "chrom", "split", "strand", "cell_type"])
+        if _metadata_of(path) != metadata:
+            raise GenebertError(f"{path} is of another corpus than {paths[0]}", _MEND)
+        table = read_whole(path, _MEND, ["region_id", "chrom", "split", "strand", "cell_type"])
         ids = table["region_id"].to_numpy()
         if not np.array_equal(ids, np.arange(expected, expected + len(ids))):
             raise GenebertError(
@@ -282,6 +281,8 @@ def write_manifest(parts: Sequence[str | Path], out: str | Path) -> str:
         expected += len(ids)
         contigs |= dict.fromkeys(table["chrom"].unique().to_pylist())
         for split in pc.value_counts(table["split"]).to_pylist():
+            if split["values"] not in counts:
+                raise GenebertError(f"{path} names a split '{split['values']}'", _MEND)
             counts[split["values"]] += split["counts"]
         rows.append(
             {
@@ -308,6 +309,11 @@ def write_manifest(parts: Sequence[str | Path], out: str | Path) -> str:
         },
     )
     return f"{expected} regions, {hits} hits, {views} views in {len(rows)} parts"
+
+
+def _metadata_of(path: Path) -> Metadata:
+    with readable(path, _MEND):
+        return metadata_of(pq.read_schema(path), str(path))
 
 
 def _length(lists: pa.ChunkedArray) -> int:

@@ -330,7 +330,8 @@ class _Attempt:
         free = shutil.disk_usage(self.part.parent).free
         if size is not None and size - have > free:
             raise GenebertError(
-                f"{self.name} needs {size_text(size - have)}, {self.part.parent} has {size_text(free)}",
+                f"no space left for {self.name}: it needs {size_text(size - have)}, "
+                f"{self.part.parent} has {size_text(free)}",
                 "free some space, or set another downloads.folder",
             )
 

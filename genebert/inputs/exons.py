@@ -225,7 +225,7 @@ def _gene(row: Mapping[str, str], where: str) -> tuple[object, ...]:
 
 def _whole(text: str, where: str) -> int:
     if _WHOLE.fullmatch(text.strip()):
-        return int(text)
+        return int(text.strip())
     raise GenebertError(
         f"coordinate '{text}' is no whole number of bp from 0", "correct the line", where
     )

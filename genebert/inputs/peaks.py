@@ -13,11 +13,13 @@ import pyarrow.csv
 
 from genebert.config import Peaks
 from genebert.errors import GenebertError
-from genebert.files import open_text_for_writing
+from genebert.files import open_text_for_writing, read_blocks
 from genebert.inputs.bed import check_in_genome, on_contigs, read_bed, rename_contigs
 from genebert.inputs.sheet import Sample
+from genebert.parquet import readable
 
 COLUMNS = ("chrom", "start", "end", "name", "signal", "summit")
+_HEADER = "#" + "\t".join(COLUMNS)
 _FIELDS = {"narrowPeak": 10, "broadPeak": 9, "bed": 3}
 _OFFSET = "summit offset"
 _TEXTS = {
@@ -33,6 +35,7 @@ _TYPES = {
     "signal": pa.float64(),
     "summit": pa.int64(),
 }
+_AGAIN = "delete the folder of cleaned peaks and run again"
 _FLOAT = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 
 
@@ -232,10 +235,19 @@ def _bases_in(peaks: pd.DataFrame, listed: str | Path) -> np.ndarray:
     import pybedtools  # noqa: PLC0415 (a GPU node has none)
 
     covered = np.zeros(len(peaks), np.int64)
+    # By number: bedtools guesses what a file is from its first names, which may be anything.
+    number_of = {name: f"c{number}" for number, name in enumerate(peaks["chrom"].unique())}
+    intervals = read_bed(listed)[["chrom", "start", "end"]]
+    intervals = intervals[intervals["chrom"].isin(number_of)]
+    if intervals.empty:
+        return covered
     with tempfile.TemporaryDirectory(prefix="genebert-") as folder:
         bed, cover = Path(folder) / "peaks.bed", Path(folder) / "cover.bed"
-        _write_bed(peaks[["chrom", "start", "end"]].assign(row=range(len(peaks))), bed)
-        _write_bed(read_bed(listed)[["chrom", "start", "end"]], cover)
+        for table, path in (
+            (peaks[["chrom", "start", "end"]].assign(row=range(len(peaks))), bed),
+            (intervals, cover),
+        ):
+            _write_bed(table.assign(chrom=table["chrom"].map(number_of)), path)
         found = pybedtools.BedTool(str(bed)).coverage(str(cover), sorted=True)
         columns = ["chrom", "start", "end", "row", "intervals", "bases", "width", "share"]
         table = pd.read_csv(found.fn, sep="\t", names=columns, usecols=["row", "bases"])
@@ -259,17 +271,30 @@ def write_peaks(peaks: pd.DataFrame, out: str | Path) -> None:
     cells = (pa.array(peaks[name]).cast(pa.string()) for name in COLUMNS)
     lines = pc.binary_join_element_wise(*cells, "\t")
     with open_text_for_writing(out) as text:
-        text.write("\n".join(["#" + "\t".join(COLUMNS), *lines.to_pylist()]) + "\n")
+        text.write("\n".join([_HEADER, *lines.to_pylist()]) + "\n")
 
 
 def read_cleaned(path: str | Path, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
-    """Read columns of what :func:`write_peaks` wrote."""
-    table = pyarrow.csv.read_csv(
-        path,
-        pyarrow.csv.ReadOptions(skip_rows=1, column_names=list(COLUMNS), use_threads=False),
-        pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False),
-        pyarrow.csv.ConvertOptions(column_types=_TYPES, include_columns=list(columns)),
-    )
+    """Read columns of what :func:`write_peaks` wrote.
+
+    Raises
+    ------
+    GenebertError
+        If the file is missing or damaged.
+    """
+    data = b"".join(read_blocks(path))
+    if not data.startswith(b"%b\n" % _HEADER.encode()):
+        raise GenebertError(f"{path} does not begin with '{_HEADER}'", _AGAIN)
+    with readable(path, _AGAIN):
+        table = pyarrow.csv.read_csv(
+            pa.BufferReader(data),
+            pyarrow.csv.ReadOptions(skip_rows=1, column_names=list(COLUMNS), use_threads=False),
+            pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False),
+            pyarrow.csv.ConvertOptions(
+                column_types=_TYPES, include_columns=list(columns), null_values=[]
+            ),
+        )
+        table.validate(full=True)
     peaks: pd.DataFrame = table.to_pandas()
     return peaks
 

@@ -25,6 +25,8 @@ class Column:
 
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+# File systems take 255 bytes; a file is called by more than the name alone.
+LONGEST_NAME = 100
 _NAME_FIX = "use letters, digits, '_', '.' and '-', not '.' or '-' first"
 
 COLUMNS = (
@@ -203,6 +205,12 @@ def _check_header(header: Sequence[str], sheet: str | Path) -> None:
 def _sample(values: dict[str, str], folder: str, where: str) -> Sample:
     for column in COLUMNS:
         value = values.setdefault(column.name, "")
+        if column.pattern == _NAME and len(value) > LONGEST_NAME:
+            raise GenebertError(
+                f"{column.name} '{value}' has {len(value)} characters",
+                f"shorten it to {LONGEST_NAME}: it becomes the name of a file",
+                where,
+            )
         if not re.fullmatch(column.pattern, value):
             raise GenebertError(f"{column.name} '{value}' is not valid", column.fix, where)
     source = source_of(values["source"], where, values["checksum"])

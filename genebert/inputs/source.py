@@ -43,7 +43,8 @@ def parse_source(text: str, checksum: str = "") -> Source:
     Raises
     ------
     ValueError
-        If the checksum is none, or the address has no host or file name.
+        If the checksum is none, the address is not http(s) or has no host or file name, or the path
+        begins with ``-`` or holds braces, a line break or the like.
     """
     location, mark, fragment = text.strip().rpartition("#")
     if mark and _CHECKSUM.match(fragment):
@@ -52,18 +53,24 @@ def parse_source(text: str, checksum: str = "") -> Source:
         checksum = fragment
     else:
         location = text.strip()
+    if not location.isprintable():
+        raise ValueError("holds a character that cannot be seen; write it anew")
     url = None
     if _ACCESSION.fullmatch(location):
         url = f"{ENCODE}/files/{location}/@@download/{location}.bed.gz"
     elif re.fullmatch(r"ENC[A-Z]{2}[0-9A-Z]*", location):
         raise ValueError("is no accession of an ENCODE file; write ENCFF, 3 digits and 3 letters")
-    elif re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", location):
+    elif "://" in location:
         url = location
         parts = urlsplit(url)
         if "@" in parts.netloc:
             raise ValueError("holds a password that files would show; put it into ~/.netrc")
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.endswith("/"):
             raise ValueError("is no address of a file; write http(s)://host/path, or a local path")
+    elif set(location) & set("{}"):
+        raise ValueError("has braces, which Snakemake takes for its own; rename the file")
+    elif location.startswith("-"):
+        raise ValueError(f"would be read as an option; write ./{location}")
     return Source(location, url, parse_checksum(checksum) if checksum else None)
 
 

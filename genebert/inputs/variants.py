@@ -203,7 +203,13 @@ def _read_table(path: str | Path, label: str, group: str | None) -> pd.DataFrame
     """Read a table as text: columns of a raw VCF, a row an alternate allele."""
     read = _read_parquet if next(read_blocks(path), b"").startswith(b"PAR1") else _read_text
     names, table, first = read(path, {"label": label} | ({} if group is None else {"group": group}))
-    raw = pd.DataFrame({name: _as_text(table[column]) for name, column in names.items()})
+    try:
+        raw = pd.DataFrame({name: _as_text(table[column]) for name, column in names.items()})
+    except pa.ArrowException as error:
+        raise GenebertError(
+            f"{path}: a column holds neither text nor numbers ({str(error).splitlines()[0]})",
+            f"give {', '.join(names)} as text or numbers",
+        ) from None
     raw.insert(0, "line", np.arange(first, first + len(raw)))
     if "id" not in raw:
         raw["id"] = "."
@@ -216,7 +222,7 @@ def _read_parquet(path: str | Path, own: Mapping[str, str]) -> tuple[dict[str, s
     try:
         names = _columns(pq.read_schema(path).names, own, path)
         return names, pq.read_table(path, columns=sorted(set(names.values()))), 1
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise GenebertError(
             f"{path} is a damaged Parquet file ({str(error).splitlines()[0]})", "fetch the file again"
         ) from None
@@ -230,6 +236,7 @@ def _read_text(path: str | Path, own: Mapping[str, str]) -> tuple[dict[str, str]
     head, _, body = data.partition(b"\n")
     delimiter = "\t" if b"\t" in head else ","
     try:
+        body.decode()
         cells = [cell.strip().strip('"') for cell in head.decode().split(delimiter)]
     except UnicodeDecodeError:
         raise GenebertError(f"{path} is not text", "give a VCF, TSV, CSV or Parquet file") from None

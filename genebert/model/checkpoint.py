@@ -1,7 +1,6 @@
-"""A model as a folder: ``config.json``, ``model.safetensors`` and where it came from."""
+"""A model as a folder: ``config.json`` and ``model.safetensors``."""
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
@@ -36,14 +35,10 @@ class Card(BaseModel):
     steps: int
 
 
-def save_model(model: GeneBERT, card: Card, provenance: dict[str, Any], folder: str | Path) -> None:
-    """Write the model's folder; the weights come last, so that a folder with weights is complete.
-
-    ``provenance.json`` holds what may differ between equal models (versions, hardware).
-    """
+def save_model(model: GeneBERT, card: Card, folder: str | Path) -> None:
+    """Write the model's folder; the weights come last, so that a folder with weights is complete."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "provenance.json", provenance)
     write_json(folder / "config.json", card.model_dump())
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     with complete_or_absent(folder / "model.safetensors") as temporary:

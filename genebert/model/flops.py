@@ -11,8 +11,8 @@ memory does not count twice.
 from collections.abc import Collection
 
 from genebert.config import Model, RegionEncoder, SequenceEncoder
-from genebert.model.region_encoder import Tiling
-from genebert.sequence.tokens import KmerTokenizer
+from genebert.model.windows import filled_up
+from genebert.sequence.vocabulary import vocabulary_size
 
 
 def sequence_encoder_flops(settings: SequenceEncoder, tokens: int) -> int:
@@ -27,7 +27,6 @@ def region_encoder_flops(settings: RegionEncoder, motifs: int, columns: int) -> 
     Windows are counted as they are computed, filled up where the grid is no multiple of them.
     """
     down, right = settings.patch
-    window = (settings.window[0], settings.window[1])
     rows, width = -(-motifs // down), -(-columns // right)
     channels = settings.width
     total = 4 * rows * width * down * right * channels  # patches are data
@@ -36,11 +35,10 @@ def region_encoder_flops(settings: RegionEncoder, motifs: int, columns: int) -> 
             rows, width = -(-rows // 2), -(-width // 2)
             total += 6 * rows * width * 4 * channels * 2 * channels
             channels *= 2
-        for index in range(depth):
-            tiling = Tiling.of(rows, width, window, shifted=bool(index % 2))
-            size = tiling.height * tiling.width
-            total += tiling.rows * tiling.columns * (6 * 4 * channels**2 + 12 * size * channels)
-            total += rows * width * 6 * 8 * channels**2
+        whole_rows, whole_width, window_rows, window_width = filled_up(rows, width, settings.window)
+        attended = 6 * 4 * channels**2 + 12 * window_rows * window_width * channels
+        total += depth * whole_rows * whole_width * attended
+        total += depth * rows * width * 6 * 8 * channels**2
     return total
 
 
@@ -69,7 +67,7 @@ def view_flops(
     block = [side * scale for side in settings.region.patch]
     blocks = -(-motifs // block[0]) * -(-settings.columns // block[1])
     channels = settings.region.width * scale
-    vocabulary = KmerTokenizer(settings.sequence.k).size
+    vocabulary = vocabulary_size(settings.sequence.k)
     kmers = 4**settings.sequence.k
 
     total = 0.0

@@ -12,13 +12,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from genebert.config import RegionEncoder as Settings
+from genebert.model.windows import ceil_to, filled_up
 
 EPSILON = 1e-5
 _HIDDEN = -1e4  # added to the logits of masked keys: exp() of it is exactly 0
-
-
-def _ceil_to(size: int, multiple: int) -> int:
-    return -(-size // multiple) * multiple
 
 
 def _pad(x: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
@@ -105,10 +102,10 @@ class Tiling(NamedTuple):
     @classmethod
     def of(cls, rows: int, columns: int, window: tuple[int, int], shifted: bool) -> "Tiling":
         """Return the tiling of a grid of so many rows and columns."""
-        height, width = min(window[0], rows), min(window[1], columns)
+        whole_rows, whole_columns, height, width = filled_up(rows, columns, window)
         return cls(
-            rows=_ceil_to(rows, height),
-            columns=_ceil_to(columns, width),
+            rows=whole_rows,
+            columns=whole_columns,
             height=height,
             width=width,
             down=height // 2 if shifted and rows > height else 0,
@@ -191,7 +188,7 @@ class Merge(nn.Module):
         self.reduce = nn.Linear(4 * channels, 2 * channels, bias=False)
 
     def forward(self, x: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        rows, columns = _ceil_to(x.shape[1], 2), _ceil_to(x.shape[2], 2)
+        rows, columns = ceil_to(x.shape[1], 2), ceil_to(x.shape[2], 2)
         # A place without a region contributes zero, whatever stands there.
         x = _pad(x * valid[..., None], rows, columns)
         valid = _pad(valid[..., None], rows, columns)[..., 0]

@@ -11,6 +11,7 @@ from genebert.errors import GenebertError
 DEFAULT_SITES = 20.0
 # Printed probabilities are rounded; a column off by more than this is another thing.
 TOLERANCE = 0.02
+_LONGEST = 1000
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,12 @@ def checked(motif: Motif, where: str) -> Motif:
     totals = motif.counts.sum(axis=0)
     if not len(totals):
         raise GenebertError(f"'{motif.matrix_id}' has no matrix", "give its matrix or remove it", where)
+    if len(totals) > _LONGEST or not np.isfinite(totals).all():
+        raise GenebertError(
+            f"'{motif.matrix_id}' has {len(totals)} columns, or counts that add up to infinity",
+            f"give matrices of {_LONGEST} columns at most",
+            where,
+        )
     if not (totals > 0).all():
         raise GenebertError(
             f"column {int(totals.argmin()) + 1} of '{motif.matrix_id}' has no counts",

@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from genebert.catalogue import digest_of_places
+from genebert.catalogue import count_regions, digest_of_places, read_regions
 from genebert.errors import GenebertError
 from genebert.files import complete_or_absent
 from genebert.genome import Genome, Interval
@@ -30,7 +29,7 @@ BLOCK_BP = 1 << 18
 # Bases that MOODS looks up at once: a wider window scans a fifth faster, but its table takes two seconds
 # to build. (Nine would save another fifth, for seven seconds and 250 MB.)
 WINDOW, WIDE_WINDOW, WIDE_FROM_BP = 7, 8, 4_000_000
-_SCHEMA = pa.schema(
+HITS = pa.schema(
     {
         "region_id": pa.uint32(),
         "motif": pa.uint16(),
@@ -240,12 +239,12 @@ def scan_chunk(
         of region_id, motif, position, strand. Its metadata say what it was made of
         (:func:`provenance`).
     """
-    first, last = chunk_bounds(pq.read_metadata(regions).num_rows, chunk, chunks)
-    rows = _read_rows(regions, first, last)
+    first, last = chunk_bounds(count_regions(regions), chunk, chunks)
+    rows = read_regions(regions, first, last).drop_columns("split").to_pandas()
     lengths = rows["end"] - rows["start"]
     genome, scanner = Genome(fasta), Scanner(table, int(lengths.sum()))
     step = max(1, BLOCK_BP // int(max(lengths, default=1)))
-    schema = _SCHEMA.with_metadata({"genebert": json.dumps(provenance(table, rows))})
+    schema = HITS.with_metadata({"genebert": json.dumps(provenance(table, rows))})
     found = 0
     with (
         complete_or_absent(out) as temporary,
@@ -267,19 +266,6 @@ def provenance(table: MotifTable, rows: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def _read_rows(regions: str | Path, first: int, last: int) -> pd.DataFrame:
-    """Return region_id, chrom, start, end of regions ``first`` to ``last − 1``."""
-    region_id = pc.field("region_id")
-    rows: pd.DataFrame = pq.read_table(
-        regions,
-        columns=["region_id", "chrom", "start", "end"],
-        filters=(region_id >= first) & (region_id < last),
-    ).to_pandas()
-    if not np.array_equal(rows["region_id"], np.arange(first, last)):
-        raise GenebertError("region_id is not the row number", "rebuild the regions", str(regions))
-    return rows
-
-
 def fetch_all(genome: Genome, places: pd.DataFrame) -> list[str]:
     """Return the forward-strand sequence of each row's chrom, start, end."""
     return [
@@ -290,7 +276,7 @@ def fetch_all(genome: Genome, places: pd.DataFrame) -> list[str]:
 
 def _as_table(hits: Hits, first: int) -> pa.Table:
     columns = [(hits.sequence + first).astype(np.uint32), *hits[1:]]
-    return pa.Table.from_arrays([pa.array(column) for column in columns], schema=_SCHEMA)
+    return pa.Table.from_arrays([pa.array(column) for column in columns], schema=HITS)
 
 
 # What MOODS does when it scans, in a process of its own.

@@ -4,20 +4,38 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from genebert.errors import GenebertError
 from genebert.files import complete_or_absent, digest_of
 from genebert.motifs.motif import Motif
 from genebert.motifs.order import row_order
 from genebert.motifs.read import read_motifs
+from genebert.parquet import facts_of, read_parquet
 
 # Scores are whole multiples of 1/1024 nat: their sums are exact in floating point, in any order, so
 # that every scanner agrees on every hit, and p-values can be counted exactly.
 UNITS_PER_NAT = 1024
+# As `write_motif_table` writes it.
+_TABLE = pa.schema(
+    {
+        "row": pa.uint16(),
+        "matrix_id": pa.string(),
+        "name": pa.string(),
+        "class": pa.string(),
+        "family": pa.string(),
+        "length": pa.uint16(),
+        "threshold": pa.float64(),
+        "realised_p": pa.float64(),
+        "log_odds": pa.list_(pa.float64()),
+    }
+)
+_MEND = "name the motif table, or make it anew"
 # Frequencies of the background that differ by less are equal but for their rounding.
 _ROUNDING = 1e-6
 
@@ -285,30 +303,53 @@ def read_motif_table(path: str | Path) -> MotifTable:
     GenebertError
         If the file is missing, damaged, or no such table.
     """
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise GenebertError(
-            f"{path} is missing or damaged ({reason})", "name the motif table, or make it anew"
-        ) from None
-    settings = json.loads((table.schema.metadata or {}).get(b"genebert", b"{}"))
-    if "pseudocount" not in settings or "log_odds" not in table.column_names:
-        raise GenebertError(f"{path} is not a motif table", "name motifs/motifs.parquet of the results")
+    table = read_parquet(path, _TABLE, _MEND, nullable=("row",))
+    settings = _Settings.read(facts_of(table.schema, path, _MEND), path)
     kept: list[ScoredMotif] = []
     dropped: list[ScoredMotif] = []
     for row in table.to_pylist():
+        scores, length = np.array(row["log_odds"]), row["length"]
+        numbers = [*row["log_odds"], row["threshold"], row["realised_p"]]
+        if not length or len(scores) != 4 * length or not np.isfinite(numbers).all():
+            raise GenebertError(f"{path}: the scores of '{row['matrix_id']}' are no matrix", _MEND)
         motif = ScoredMotif(
             row["matrix_id"],
             row["name"],
-            np.array(row["log_odds"]).reshape(4, row["length"]),
+            scores.reshape(4, length),
             row["threshold"],
             row["realised_p"],
             row["class"],
             row["family"],
         )
         (dropped if row["row"] is None else kept).append(motif)
-    return MotifTable(kept, dropped, **settings)
+    if table["row"].to_pylist() != [*range(len(kept)), *[None] * len(dropped)] or not kept:
+        raise GenebertError(f"{path}: its rows are not in order", _MEND)
+    return MotifTable(
+        kept, dropped, settings.background, settings.pseudocount, settings.p_value, settings.order
+    )
+
+
+class _Settings(BaseModel):
+    """What a table of motifs keeps of how it was made."""
+
+    model_config = ConfigDict(strict=True)
+
+    background: list[float]
+    pseudocount: float
+    p_value: float
+    order: str
+
+    @classmethod
+    def read(cls, facts: dict[str, Any], path: str | Path) -> Self:
+        """Check the facts kept with a file; GenebertError if they are none of a table of motifs."""
+        try:
+            settings = cls.model_validate(facts)
+        except ValidationError:
+            raise GenebertError(
+                f"{path} is not a motif table", "name motifs/motifs.parquet of the results"
+            ) from None
+        _check_settings(settings.background, settings.pseudocount, settings.p_value, 1.0)
+        return settings
 
 
 def motif_probabilities(table: MotifTable) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,8 @@
 
 The launcher leases the GPUs; its workers lease nothing. It stops them when one of them fails, and hands
 SIGTERM and SIGINT on to them, with 30 s to save and end. Should the launcher be killed, its lease is
-free at once, and the kernel kills the workers with it.
+free at once, and the kernel kills the workers with it. Several machines have a launcher each
+(:mod:`genebert.pretrain.nodes`).
 """
 
 import ctypes
@@ -13,12 +14,13 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from genebert.errors import GenebertError
+from genebert.pretrain.nodes import Machine
 
 # Process number of the launcher, for its workers.
 LAUNCHER = "GENEBERT_LAUNCHER"
 
 
-def exec_torchrun(processes: int, arguments: Sequence[str]) -> NoReturn:
+def exec_torchrun(processes: int, arguments: Sequence[str], machine: Machine | None = None) -> NoReturn:
     """Run so many workers on this machine, and exit as they do.
 
     Parameters
@@ -27,6 +29,8 @@ def exec_torchrun(processes: int, arguments: Sequence[str]) -> NoReturn:
         Workers: one a GPU.
     arguments
         What each worker runs: ``["-m", "genebert", "pretrain", ...]``.
+    machine
+        This one, where workers of others take part.
 
     Raises
     ------
@@ -34,9 +38,10 @@ def exec_torchrun(processes: int, arguments: Sequence[str]) -> NoReturn:
         With 0, the code of the worker that failed first, which has said why, or 128 + the signal that
         ended all.
     GenebertError
-        If a worker was killed.
+        If a worker was killed, or the machines find no way to one another.
     """
     # Not above: workers come here for die_with_parent, and should not load torch before it.
+    from torch.distributed import DistError  # noqa: PLC0415
     from torch.distributed.elastic.multiprocessing.api import SignalException  # noqa: PLC0415
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # noqa: PLC0415
     from torch.distributed.run import parse_args, run  # noqa: PLC0415
@@ -46,7 +51,7 @@ def exec_torchrun(processes: int, arguments: Sequence[str]) -> NoReturn:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # All that torchrun handles but SIGHUP: under nohup, closing the terminal must not end the run.
     options = [
-        "--standalone",
+        *(["--standalone"] if machine is None else machine.rendezvous()),
         f"--nproc-per-node={processes}",
         "--signals-to-handle=SIGTERM,SIGINT,SIGQUIT",
     ]
@@ -58,9 +63,18 @@ def exec_torchrun(processes: int, arguments: Sequence[str]) -> NoReturn:
         rank, failure = failed.get_first_failure()
         if failure.exitcode > 0:
             sys.exit(failure.exitcode)
+        where = "" if machine is None else f" on machine {machine.number + 1} of {machine.of}"
         raise GenebertError(
-            f"worker {rank} was killed by {failure.signal_name()}",
+            f"worker {rank}{where} was killed by {failure.signal_name()}",
             "if nobody killed it, memory ran out: ask for more, or lower compute.batch_per_device",
+        ) from None
+    except DistError as error:
+        if machine is None:
+            raise
+        raise GenebertError(
+            f"the machines do not meet at port {machine.port} of {machine.address}: "
+            f"{str(error).partition(chr(10))[0]}",
+            "run again, for another job has another port; compute nodes must reach each other's ports",
         ) from None
     sys.exit(0)
 

@@ -11,7 +11,6 @@ from genebert.config import Model as ModelSettings
 from genebert.config import Pretrain as Settings
 from genebert.corpus.held_out import without_cell_types
 from genebert.corpus.place import open_corpus
-from genebert.corpus.read import Corpus
 from genebert.corpus.sample import PlacedCorpus, Views, place_corpus
 from genebert.devices import use_threads
 from genebert.model.checkpoint import Card, save_model
@@ -25,6 +24,7 @@ from genebert.pretrain.schedule import adamw, learning_rate, set_rate
 from genebert.pretrain.setup import (
     Sources,
     check_corpus,
+    files_read,
     gather_knowledge,
     identity_of,
     initial_model,
@@ -32,7 +32,7 @@ from genebert.pretrain.setup import (
 from genebert.pretrain.step import Plan, Recipe, agree, draw, learn, parts_of, plan_training
 from genebert.pretrain.stopping import StopRequest
 from genebert.progress import Progress
-from genebert.versions import software
+from genebert.provenance import recorded, revision
 
 # What the figures of a network without training are: those of the main objectives.
 UNTRAINED = Variant(masked_sequence=1, masked_region=1, matching=1)
@@ -78,6 +78,7 @@ def pretrain(
         training diverges.
     """
     outputs.check()
+    revision()  # of the code that runs: it may be changed while training is under way
     use_threads(settings.threads, device)
     variant = settings.variants[variant_name]
     corpus = without_cell_types(open_corpus(corpus_folder, device), held_out)
@@ -103,8 +104,35 @@ def pretrain(
             history = _judge_untrained(model, placed, recipe, compute)
         steps = settings.steps if variant.trained else 0
         if parallel.rank() == 0:
-            history.write(outputs.history)
-            _save(model, corpus, settings, compute, variant_name, seed, steps, outputs.model)
+            card = Card(
+                settings=model.settings,
+                motifs=corpus.metadata.motifs,
+                motif_digest=corpus.metadata.motif_digest,
+                variant=variant_name,
+                seed=seed,
+                steps=steps,
+            )
+            record = recorded(
+                "pretrain",
+                [
+                    *(outputs.model / name for name in ("model.safetensors", "config.json")),
+                    outputs.history,
+                ],
+                files_read(corpus_folder, sources, variant),
+                {
+                    "model": model_settings.model_dump(),
+                    "pretrain": settings.model_dump(),
+                    "variant": variant_name,
+                    "held_out_cell_types": list(corpus.held_out),
+                },
+                seed,
+                inputs_of_corpus=corpus.metadata.inputs,
+                compute=compute.model_dump(),
+                processes=parallel.world(),
+            )
+            with record:
+                history.write(outputs.history)
+                save_model(model.cpu(), card, outputs.model)
         if checkpoints is not None:
             checkpoints.remove()
     return f"{variant_name}, seed {seed}: {steps} steps"
@@ -167,33 +195,3 @@ def _judge_untrained(model: GeneBERT, placed: PlacedCorpus, recipe: Recipe, comp
     history = History()
     history.add(0, "validation", evaluate(model, held_out, recipe, parts))
     return history
-
-
-def _save(
-    model: GeneBERT,
-    corpus: Corpus,
-    settings: Settings,
-    compute: Compute,
-    variant_name: str,
-    seed: int,
-    steps: int,
-    folder: Path,
-) -> None:
-    """Write the model's folder."""
-    card = Card(
-        settings=model.settings,
-        motifs=corpus.metadata.motifs,
-        motif_digest=corpus.metadata.motif_digest,
-        variant=variant_name,
-        seed=seed,
-        steps=steps,
-    )
-    provenance = {
-        "settings": settings.model_dump(),
-        "compute": compute.model_dump(),
-        "processes": parallel.world(),
-        "inputs": corpus.metadata.inputs,
-        "held_out_cell_types": list(corpus.held_out),
-        "versions": software(),
-    }
-    save_model(model.cpu(), card, provenance, folder)

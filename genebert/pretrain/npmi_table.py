@@ -15,6 +15,7 @@ from genebert.corpus.manifest import read_manifest
 from genebert.corpus.schema import Metadata, metadata_of
 from genebert.errors import GenebertError
 from genebert.files import complete_or_absent
+from genebert.parquet import facts_of, read_whole
 from genebert.sequence.codes import encode_all
 from genebert.sequence.npmi import LEAST_COUNT, count_ngrams, npmi, pmi
 from genebert.sequence.tokens import SPECIAL, KmerTokenizer
@@ -120,15 +121,15 @@ def read_npmi(path: str | Path, k: int, catalogue: str, held_out: Sequence[str] 
     GenebertError
         If the table is missing, damaged, of another k, corpus or held-out cell types.
     """
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise GenebertError(
-            f"{path} is missing or damaged ({str(error).splitlines()[0]})", "make the NPMI table again"
-        ) from None
-    settings = json.loads((table.schema.metadata or {}).get(b"genebert", b"{}"))
-    if not table.schema.remove_metadata().equals(_SCHEMA) or "least_count" not in settings:
-        raise GenebertError(f"{path} is no NPMI table", "make the NPMI table again")
+    again = "make the NPMI table again"
+    table = read_whole(path, again)
+    settings = facts_of(table.schema, path, again)
+    if not table.schema.remove_metadata().equals(_SCHEMA) or not settings.keys() >= {
+        "k",
+        "catalogue",
+        "least_count",
+    }:
+        raise GenebertError(f"{path} is no NPMI table", again)
     if settings["k"] != k:
         raise GenebertError(
             f"{path} ranks k-mers of {settings['k']} bp, the model reads {k}",
@@ -157,7 +158,7 @@ def _training_regions(path: Path, metadata: Metadata) -> Iterator[pa.RecordBatch
                 raise GenebertError(f"{path} is of another corpus", "rebuild the corpus")
             for batch in file.iter_batches(_ROWS, columns=["split", "sequence", "cell_type"]):
                 yield batch.filter(pc.equal(batch["split"], "train"))
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise GenebertError(
             f"{path} is missing or damaged ({str(error).splitlines()[0]})",
             "rebuild the corpus, or fetch an undamaged copy",

@@ -25,16 +25,17 @@ _SECONDS_FOR_THE_FIRST, _SECONDS_FOR_THE_CAUSE = 5.0, 10.0
 
 @contextlib.contextmanager
 def one_voice() -> Iterator[None]:
-    """Have one of the processes that torchrun started say what is wrong.
+    """Have one of the processes that torchrun, or srun, started say what is wrong.
 
     What all of them find the first one tells. What a process cannot do because another has ended, that
     one has told, or torchrun tells that it was killed. So the others wait with their errors, and
-    torchrun stops them meanwhile.
+    torchrun and srun stop them meanwhile.
     """
     try:
         yield
     except (GenebertError, OSError):
-        if os.environ.get("RANK", "0") != "0":
+        # Of a worker, or of the machine whose workers it would start.
+        if os.environ.get("RANK", os.environ.get("SLURM_NODEID", "0")) != "0":
             time.sleep(_SECONDS_FOR_THE_FIRST)
         raise
     except Exception:

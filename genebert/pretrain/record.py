@@ -138,8 +138,8 @@ class Record:
         if self._checkpoints is not None:
             try:
                 self.history.write(self._outputs.history)
-            except OSError as error:  # a full disk may have space again at the end
-                say(f"warning: {self._outputs.history} could not be written: {error}")
+            except GenebertError as error:  # a full disk may have space again at the end
+                say(f"warning: {error.what}; training goes on")
 
     def _say(self, what: str) -> None:
         if self._checkpoints is not None:

@@ -66,8 +66,23 @@ def initial_digest(variant: Variant) -> str:
     """Return a hash of the weights that the sequence encoder starts from."""
     if variant.init_from is None:
         return "random"
-    files = sorted(path for path in Path(variant.init_from).iterdir() if path.is_file())
-    return digest_of({path.name: sha256(path) for path in files})
+    return digest_of({path.name: sha256(path) for path in _initial_files(variant)})
+
+
+def _initial_files(variant: Variant) -> list[Path]:
+    if variant.init_from is None:
+        return []
+    return sorted(path for path in Path(variant.init_from).iterdir() if path.is_file())
+
+
+def files_read(corpus_folder: str | Path, sources: Sources, variant: Variant) -> list[Path]:
+    """Return the files that a variant is made from; the manifest stands for the corpus."""
+    files = [Path(corpus_folder) / "manifest.json"]
+    if sources.motifs is not None and variant.needs_motifs():
+        files.append(sources.motifs)
+    if sources.npmi is not None and variant.needs_npmi():
+        files.append(sources.npmi)
+    return files + _initial_files(variant)
 
 
 def identity_of(

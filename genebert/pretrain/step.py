@@ -71,7 +71,7 @@ def parts_of(batch: int, most: int, group: int) -> list[range]:
             f"{batch} views cannot be shared out among {world} device(s) of at most {most} views"
             + (f" in whole matching groups of {group}" if group > 1 else ""),
             "raise compute.batch_per_device, lower pretrain.matching_group, or make batch_size and "
-            "evaluation_views multiples of matching_group × compute.gpus",
+            "evaluation_views multiples of matching_group × compute.gpus × compute.nodes",
         )
     starts = range(rank * size, batch, size * world)
     return [range(start, start + size) for start in starts]

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from genebert.benchmarks.comparisons import SECOND_MODALITY, Difference, untrained_twin
 from genebert.benchmarks.metrics import METRICS, site_labels
+from genebert.benchmarks.result import read_facts
 from genebert.config import BASELINES
 from genebert.report import task_plots
 from genebert.report.leaderboard import cells, number, overall, parts
@@ -60,7 +61,7 @@ def section(
     looks = looks_of(list(summary["model"]))
     by_task: dict[str, list[tuple[Path, dict[str, Any]]]] = {task: [] for task in tasks}
     for run in map(Path, runs):
-        facts = json.loads((run / "metrics.json").read_text())
+        facts = read_facts(run)
         by_task[facts["task"]].append((run, facts))
     return {
         "overall": overall(summary, tasks),

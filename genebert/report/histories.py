@@ -85,7 +85,7 @@ def _read_run(path: Path) -> Run:
     provenance = path.parent / "model/provenance.json"
     again = "delete the folder and pre-train again"
     try:
-        settings = Pretrain.model_validate(json.loads(provenance.read_text())["settings"])
+        settings = Pretrain.model_validate(json.loads(provenance.read_text())["settings"]["pretrain"])
         history = pd.read_csv(path, sep="\t").astype({"step": int, "value": float})
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise GenebertError(

@@ -1,6 +1,5 @@
 """The rows of the benchmark table: every figure derived from the predictions of the runs."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from genebert.benchmarks.comparisons import Figure, difference, sequence_twin, untrained_twin
 from genebert.benchmarks.intervals import (
@@ -27,6 +25,7 @@ from genebert.benchmarks.metrics import (
     scores_of,
     site_labels,
 )
+from genebert.benchmarks.result import read_facts, read_predictions
 from genebert.errors import GenebertError
 
 _WITH_INTERVAL = ("vs_scratch", "vs_sequence_only")
@@ -51,7 +50,6 @@ COLUMNS = (
     *_FIGURES,
     "simulated",
 )
-_TEXT = ("chrom", "cell_type", "split", "subset")
 
 
 @dataclass
@@ -113,10 +111,11 @@ def summarise(
     """
     by_task: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
     for run in map(Path, runs):
-        facts = json.loads((run / "metrics.json").read_text())
+        facts = read_facts(run)
         by_task.setdefault(facts["task"], []).append((run, facts))
     names = [(f["task"], f["model"], f["seed"]) for own in by_task.values() for _, f in own]
-    assert len(set(names)) == len(names), "a run is named twice"
+    if len(set(names)) < len(names):
+        raise GenebertError("two folders are of the same task, model and seed", "name each run once")
     # The n-th seeds of models belong together.
     ordered = {name: sorted(own, key=lambda run: run[1]["seed"]) for name, own in by_task.items()}
     return [_task(name, own, block_bp, untrained, sequence_only) for name, own in ordered.items()]
@@ -132,7 +131,8 @@ def _task(
     first = runs[0][1]
     parts: dict[str, _Part] = {}
     for path, facts in runs:
-        if facts["dataset_sha256"] != first["dataset_sha256"]:
+        kind = ("dataset_sha256", "type", "classes", "simulated")
+        if any(facts[key] != first[key] for key in kind):
             raise _others(path, f"was made from another dataset than {runs[0][0]}")
         _add(parts, path, facts, block_bp)
     order = ["test", *sorted(parts.keys() - {"test"})]
@@ -153,7 +153,7 @@ def _task(
 def _add(parts: dict[str, _Part], path: Path, facts: dict[str, Any], block_bp: int) -> None:
     """Add a run's metrics and their values in every draw to the parts of its task."""
     metric, sites = HEADLINE[facts["type"]], site_labels(facts["type"], facts["classes"])
-    predictions = pq.read_table(path / "predictions.parquet", read_dictionary=list(_TEXT)).to_pandas()
+    predictions = read_predictions(path, facts)
     for name, rows in parts_of(predictions).items():
         if name == "validation":
             continue

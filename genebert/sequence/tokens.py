@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from genebert.sequence.codes import PADDING
+from genebert.sequence.vocabulary import SPECIAL, vocabulary_size
 
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PAD, UNK, CLS, SEP, MASK = range(5)
 
 # DNABERT lists k-mers in the order A, T, C, G: its checkpoints fit when ids are counted likewise.
@@ -27,7 +27,7 @@ class KmerTokenizer:
 
     def __init__(self, k: int) -> None:
         self.k = k
-        self.size = len(SPECIAL) + 4**k
+        self.size = vocabulary_size(k)
 
     @cached_property
     def vocabulary(self) -> list[str]:

@@ -148,7 +148,7 @@ def test_the_file_holds_place_bases_and_hits(
     corpus = make_corpus(motifs=MOTIFS)
     folder = write_corpus(corpus, tmp_path / "corpus")
     save_model(
-        model_of(tiny_settings), card_of(tiny_settings, corpus.metadata.motif_digest), {}, tmp_path / "m"
+        model_of(tiny_settings), card_of(tiny_settings, corpus.metadata.motif_digest), tmp_path / "m"
     )
     files = [tmp_path / f"{name}.parquet" for name in "ab"]
     lines = [write_attribution(tmp_path / "m", folder, out, "cpu") for out in files]
@@ -173,7 +173,7 @@ def test_a_model_of_other_motifs_is_refused(
     tmp_path: Path,
 ) -> None:
     folder = write_corpus(make_corpus(motifs=MOTIFS), tmp_path / "corpus")
-    save_model(model_of(tiny_settings), card_of(tiny_settings, "other"), {}, tmp_path / "m")
+    save_model(model_of(tiny_settings), card_of(tiny_settings, "other"), tmp_path / "m")
     with pytest.raises(GenebertError, match="other motifs"):
         write_attribution(tmp_path / "m", folder, tmp_path / "out.parquet", "cpu")
     assert not (tmp_path / "out.parquet").exists()

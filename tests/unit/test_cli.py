@@ -224,10 +224,9 @@ def test_a_traceback_is_shown_only_on_demand(world: World) -> None:
 
 
 def test_an_internal_error_is_said_to_be_one(
-    world: World, run_cli: Callable[..., SimpleNamespace]
+    world: World, run_cli: Callable[..., SimpleNamespace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (world.folder / "genome.fa.fai").unlink()
-    (world.folder / "genome.fa.fai").write_text("no index\n")
+    monkeypatch.setattr("genebert.preflight.read_lengths", lambda _: {}["chr1"])
     result = run_cli(*world.arguments())
     assert result.code == 1
     assert "internal error" in result.err

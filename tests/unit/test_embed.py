@@ -47,7 +47,7 @@ def folders(
         seed=0,
         steps=0,
     )
-    save_model(model, card, {}, folder / "model")
+    save_model(model, card, folder / "model")
     return folder / "model", write_corpus(synthetic_corpus, folder / "corpus")
 
 

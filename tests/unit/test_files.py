@@ -1,3 +1,4 @@
+import errno
 import gzip
 import os
 import random
@@ -15,6 +16,7 @@ from genebert.files import (
     read_blocks,
     read_lines,
     sha256,
+    together,
     write_json,
 )
 
@@ -42,6 +44,63 @@ def test_the_final_name_appears_only_after_the_block(tmp_path: Path) -> None:
         temporary.write_text("whole")
         assert not path.exists()
     assert path.read_text() == "whole"
+
+
+@pytest.mark.parametrize(
+    ("in_the_way", "reason"), [("table.tsv/old", "Is a directory"), ("new", "File exists")]
+)
+def test_what_is_in_the_way_is_named(tmp_path: Path, in_the_way: str, reason: str) -> None:
+    old = tmp_path / in_the_way
+    old.parent.mkdir(exist_ok=True)
+    old.write_text("old")
+    path = tmp_path / ("table.tsv" if "/" in in_the_way else "new/table.tsv")
+    with pytest.raises(GenebertError) as told, complete_or_absent(path):
+        raise AssertionError
+    assert told.value.what == f"{path} cannot be written: {reason}"
+    assert told.value.fix.startswith("move ")
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [old]
+
+
+def test_a_full_disk_is_named_even_where_a_library_hides_it(tmp_path: Path) -> None:
+    path = tmp_path / "genome.fa"
+    with pytest.raises(GenebertError) as told, complete_or_absent(path):
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError:
+            raise OSError("may not be writable")  # noqa: B904 (as pyfaidx does)
+    assert told.value.what == f"{path} cannot be written: No space left on device"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "/elsewhere/scratch"),
+        PermissionError(errno.EACCES, "Permission denied", "input.bed"),
+        OSError("damaged input"),
+    ],
+)
+def test_errors_of_other_files_are_left_as_they_are(tmp_path: Path, error: OSError) -> None:
+    with pytest.raises(OSError) as told, complete_or_absent(tmp_path / "table.tsv"):
+        raise error
+    assert told.value is error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_written_together_are_all_there_or_none(tmp_path: Path) -> None:
+    def write_both() -> None:
+        write_json(tmp_path / "one.json", 1)
+        write_json(tmp_path / "two.json", 2)
+
+    (tmp_path / "other.json").write_text("3")
+    with pytest.raises(RuntimeError), together():
+        write_both()
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["other.json"]
+    with together():
+        write_both()
+    write_json(tmp_path / "alone.json", 4)
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_written_files_have_the_permissions_of_ordinary_ones(tmp_path: Path) -> None:

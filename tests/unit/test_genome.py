@@ -305,7 +305,7 @@ def test_where_blocks_are_cut_changes_neither_copy_nor_message(
     else:
         with pytest.raises(GenebertError) as error:
             index_genome("source.fa", "genome.fa")
-        assert said.replace(r"\r", "\r") in str(error.value)
+        assert said in str(error.value)
 
 
 def test_a_header_without_an_end_is_refused_before_it_fills_memory(
@@ -404,11 +404,8 @@ def test_an_index_of_another_fasta_is_noticed(tmp_path: Path, tiny_fasta: str) -
     for text in (tiny_fasta[:3000], ">other\n" + tiny_fasta):
         (tmp_path / "genome.fa").write_text(text)
         os.utime(tmp_path / "genome.fa.fai")
-        genome = Genome(tmp_path / "genome.fa")
-        with pytest.raises(
-            GenebertError, match=r"genome\.fa\.fai does not fit its FASTA at chrB:0-3000"
-        ):
-            genome.fetch(Interval("chrB", 0, 3000))
+        with pytest.raises(GenebertError, match=r"genome\.fa\.fai does not fit its FASTA at contig"):
+            Genome(tmp_path / "genome.fa")
 
 
 def test_a_header_may_hold_any_text(tmp_path: Path) -> None:
@@ -522,9 +519,8 @@ def test_a_folder_that_cannot_be_written_is_named_and_keeps_its_content(tiny_fas
         locked.chmod(0o755)
     assert done.returncode == 1, done.stderr
     what, fix = done.stderr.splitlines()
-    assert what.startswith("error: cannot write the genome and its index: Permission denied")
-    assert str(locked) in what
-    assert fix.startswith("fix: choose a results_dir that you may write to")
+    assert what == f"error: {locked}/genome.fa.fai cannot be written: Permission denied"
+    assert fix.startswith("fix: change the permissions")
     assert left == []
 
 

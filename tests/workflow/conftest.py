@@ -1,9 +1,13 @@
 """A small project of the whole line, from peaks to the table, and how tests call Snakemake in it."""
 
+import importlib.util
+import re
+import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -124,6 +128,19 @@ def results_of(folder: Path, patterns: Sequence[str] = RESULTS) -> dict[str, byt
     return found
 
 
+def commands_of(folder: Path, *arguments: str) -> list[list[str]]:
+    """Return the sub-commands of all jobs in the order of a dry run; fail where one has none."""
+    code, said = run_snakemake(folder, "-n", "-p", "--forceall", *arguments)
+    assert code == 0, said
+    shells = [
+        line.partition(": ")[2] for line in said.splitlines() if line.startswith("Shell command: ")
+    ]
+    words = [shlex.split(shell) for shell in shells if shell != "None"]
+    jobs = int(re.search(r"^total +(\d+)", said, re.MULTILINE)[1])
+    assert jobs - len(words) == shells.count("None") <= 1, "a job that is no sub-command; `all` has none"
+    return [own[own.index("genebert") + 1 : own.index("2>")] for own in words]
+
+
 @pytest.fixture(scope="session")
 def small_project() -> Callable[..., Path]:
     """Return the function that writes a small project: ``small_project(folder, config=SMALL)``."""
@@ -138,3 +155,54 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert code == 0, said
     assert len(results_of(folder)) >= 10
     return folder
+
+
+@pytest.fixture(scope="session")
+def start_workflow() -> Callable[..., subprocess.Popen[str]]:
+    """Return the function that starts Snakemake: ``start_workflow(folder, *arguments, cores=2)``."""
+    return start_snakemake
+
+
+@pytest.fixture(scope="session")
+def run_workflow() -> Callable[..., tuple[int, str]]:
+    """Return the function that runs Snakemake to its end: ``run_workflow(folder, *arguments)``."""
+    return run_snakemake
+
+
+@pytest.fixture(scope="session")
+def results_bytes() -> Callable[..., dict[str, bytes]]:
+    """Return the function that reads a project's results: ``results_bytes(folder)``."""
+    return results_of
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Any]:
+    """Return a running SLURM of two nodes (``Bed`` of slurm_bed.py), or skip where there can be none."""
+    spec = importlib.util.spec_from_file_location("slurm_bed", Path(__file__).with_name("slurm_bed.py"))
+    assert spec is not None and spec.loader is not None
+    module = sys.modules["slurm_bed"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if reason := module.reason_unavailable():
+        pytest.skip(reason)
+    with module.slurm_bed() as bed:
+        yield bed
+
+
+@pytest.fixture(scope="session")
+def subcommands() -> Callable[..., list[list[str]]]:
+    """Return the function that lists a workflow's sub-commands: ``subcommands(folder, *targets)``."""
+    return commands_of
+
+
+@pytest.fixture(scope="session")
+def small_disks() -> ModuleType:
+    """Return small_disk.py; skip where no disk of one's own can be had."""
+    spec = importlib.util.spec_from_file_location(
+        "small_disk", Path(__file__).with_name("small_disk.py")
+    )
+    assert spec and spec.loader
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if reason := module.reason_unavailable():
+        pytest.skip(f"no disk of its own: {reason}")
+    return module

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -92,30 +91,19 @@ def finished(project: Path) -> Path:
     return project
 
 
-def test_dry_run_of_the_demo_is_quick_and_imports_no_torch() -> None:
-    started = time.monotonic()
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-X",
-            "importtime",
-            *SNAKEMAKE[1:],
-            "-n",
-            "--configfile",
-            "config/demo.yaml",
-            "-F",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    seconds = time.monotonic() - started
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+def test_dry_run_of_the_demo_imports_no_torch() -> None:
+    def imports(*arguments: str) -> tuple[set[str], str]:
+        command = [sys.executable, "-X", "importtime", *SNAKEMAKE[1:], *arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        names = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        return names, done.stdout + done.stderr
+
+    # Snakemake imports all of its plugins, and that for SLURM pandas.
+    own, _ = imports("--version")
+    imported, said = imports("-n", "--configfile", "config/demo.yaml", "-F")
     assert "genebert.config" in imported
-    assert not imported & {"torch", "MOODS", "pybedtools", "pyarrow"}
-    assert planned(done.stdout + done.stderr)["scan_motifs"] >= 4
-    assert seconds < 5
+    assert not (imported - own) & {"torch", "MOODS", "pybedtools", "pyarrow", "pandas"}
+    assert planned(said)["scan_motifs"] >= 4
 
 
 def test_dry_run_of_200_samples_takes_seconds() -> None:

@@ -23,6 +23,7 @@ for kind, names in TASKS.items():
         output:
             dataset=f"{R}/benchmarks/{{task}}/dataset.parquet",
             companion=companions(kind),
+            provenance=f"{R}/benchmarks/{{task}}/dataset.provenance.json",
         log:
             f"{R}/logs/tasks/{{task}}.log",
         benchmark:
@@ -31,6 +32,9 @@ for kind, names in TASKS.items():
             task="|".join(map(re.escape, names)),
         conda:
             "../../envs/genebert.yaml"
+        resources:
+            mem_mb=memory(f"task_{kind}"),
+            runtime=runtime(f"task_{kind}"),
         params:
             kind=kind,
             settings=task_settings,
@@ -66,6 +70,7 @@ rule benchmark:
     output:
         predictions=f"{RUN}/predictions.parquet",
         metrics=f"{RUN}/metrics.json",
+        provenance=f"{RUN}/metrics.provenance.json",
     log:
         f"{R}/logs/benchmark/{{task}}.{{model}}.seed{{seed}}.log",
     benchmark:
@@ -74,6 +79,8 @@ rule benchmark:
         "../../envs/genebert.yaml"
     threads: CONFIG.benchmarks.finetune.threads
     resources:
+        mem_mb=memory("benchmark"),
+        runtime=runtime("benchmark"),
         gpu=gpus_of_model,
         compute=compute,
     params:
@@ -106,17 +113,22 @@ rule leakage:
         parts=expand(f"{R}/corpus/part-{{chunk}}.parquet", chunk=CHUNKS),
         manifest=f"{R}/corpus/manifest.json",
     output:
-        report(
+        table=report(
             f"{R}/benchmarks/{{task}}/leakage.tsv",
             category="Leakage",
             caption="../report/leakage.rst",
+            labels={"task": "{task}"},
         ),
+        provenance=f"{R}/benchmarks/{{task}}/leakage.provenance.json",
     log:
         f"{R}/logs/leakage/{{task}}.log",
     benchmark:
         f"{R}/logs/timings/leakage.{{task}}.tsv"
     conda:
         "../../envs/genebert.yaml"
+    resources:
+        mem_mb=memory("leakage"),
+        runtime=runtime("leakage"),
     params:
         companion=lambda wildcards, input: option(
             "--companion", str(input.companion) or None
@@ -127,7 +139,7 @@ rule leakage:
         "Looking for leaks in task {wildcards.task}"
     shell:
         "python -m genebert leakage --dataset {input.dataset:q} {params.companion}"
-        " --corpus {params.corpus:q} --out {output:q} 2> {log:q}"
+        " --corpus {params.corpus:q} --out {output.table:q} 2> {log:q}"
 
 
 rule summary:
@@ -135,18 +147,28 @@ rule summary:
         predictions=[f"{run}/predictions.parquet" for run in RUNS],
         metrics=[f"{run}/metrics.json" for run in RUNS],
     output:
-        tsv=f"{R}/benchmarks/summary.tsv",
+        tsv=report(
+            f"{R}/benchmarks/summary.tsv",
+            category="Benchmarks",
+            caption="../report/summary_tsv.rst",
+            labels={"table": "every figure, to compute with"},
+        ),
         md=report(
             f"{R}/benchmarks/summary.md",
             category="Benchmarks",
             caption="../report/summary.rst",
+            labels={"table": "leaderboards, to read"},
         ),
+        provenance=f"{R}/benchmarks/summary.provenance.json",
     log:
         f"{R}/logs/summary.log",
     benchmark:
         f"{R}/logs/timings/summary.tsv"
     conda:
         "../../envs/genebert.yaml"
+    resources:
+        mem_mb=memory("summary"),
+        runtime=runtime("summary"),
     params:
         runs=RUNS,
         block_bp=CONFIG.benchmarks.block_bp,

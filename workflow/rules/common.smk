@@ -1,5 +1,7 @@
 # What the rules share: the validated configuration, the samples, and paths made of both.
+import functools
 import json
+import logging
 import os
 import re
 import shlex
@@ -12,9 +14,12 @@ from snakemake.exceptions import WorkflowError
 PROJECT = str(Path(workflow.basedir).parent)
 sys.path.insert(0, PROJECT)
 from genebert import config as configuration
-from genebert.errors import GenebertError
+from genebert import one_run
+from genebert.errors import GenebertError, refused_by_disk, unwritable
 from genebert.inputs.sheet import read_samples
 from genebert.inputs.source import canonical, parse_source
+from genebert.plan.ask import memory_mb, need_of_job, runtime_minutes
+from genebert.plan.sizes import expected
 from genebert.versions import STAGES
 
 # Rules call `python -m genebert`: the interpreter that runs Snakemake, unless `--sdm conda` puts the
@@ -32,6 +37,10 @@ def or_explain(function, *arguments):
     except GenebertError as error:
         raise WorkflowError(str(error)) from None
 
+
+# Jobs end here if their run has: before they delete or write anything.
+if not workflow.is_main_process:
+    or_explain(one_run.join)
 
 CONFIG = or_explain(
     configuration.validate, config, ", ".join(map(str, workflow.configfiles))
@@ -92,9 +101,9 @@ HELD_OUT = shlex.join(
 
 wildcard_constraints:
     place="|".join(map(re.escape, FETCHED)) or "(?!)",
-    sample="[A-Za-z0-9_.-]+",
+    sample="|".join(map(re.escape, SAMPLES)),
     chunk=r"\d{4}",
-    variant="[A-Za-z0-9_]+",
+    variant="|".join(CONFIG.pretrain.variants) or "(?!)",
     task="|".join(map(re.escape, CONFIG.benchmarks.tasks)) or "(?!)",
     model="[A-Za-z0-9_.-]+",
     seed=r"\d+",
@@ -199,6 +208,35 @@ def sheet(wildcards):
     return SHEET
 
 
+@functools.cache
+def sizes():
+    """Return how much there will be of everything; only where a job's resources are asked for."""
+    return expected(CONFIG, list(SAMPLES.values()))
+
+
+def need_of(rule, wildcards, input):
+    """Return what a job will take: as `genebert plan` says, corrected by the inputs that are there."""
+    files = {
+        name: [found] if isinstance(found, str) else list(found)
+        for name, found in input.items()
+    }
+    return need_of_job(rule, dict(wildcards), files, sizes(), CONFIG)
+
+
+def memory(rule):
+    """Return what gives the MB that a job of a rule asks for, more at each attempt."""
+    return lambda wildcards, input, attempt: memory_mb(
+        need_of(rule, wildcards, input), attempt
+    )
+
+
+def runtime(rule):
+    """Return what gives the minutes that a job of a rule asks for, more at each attempt."""
+    return lambda wildcards, input, attempt: runtime_minutes(
+        need_of(rule, wildcards, input), attempt
+    )
+
+
 def unpinned(text):
     """Return a source without its checksum: a new pin is verified (rule checksums), it reruns nothing."""
     return parse_source(text).text
@@ -256,6 +294,43 @@ def gpus_of_variant(wildcards):
     """Return how many GPUs a pre-training takes; without training, one for the evaluation."""
     trained = CONFIG.pretrain.variants[wildcards.variant].trained
     return CONFIG.compute.gpus if trained else min(1, CONFIG.compute.gpus)
+
+
+def devices_of_variant():
+    """Return what a pre-training asks for, by resource: `gpu`, or several machines of SLURM.
+
+    `gpu` is a total, which SLURM may share out unevenly: of several machines, `gres` asks for GPUs on each.
+    """
+    if CONFIG.compute.nodes == 1:
+        return {"gpu": gpus_of_variant}
+    overwritten = workflow.resource_settings.overwrite_resources
+    if "gpu_model" in overwritten.get("pretrain", {}):
+        raise WorkflowError(
+            "set-resources gives pretrain a `gpu_model`, of which several machines share one GPU\n"
+            f"fix: write `pretrain: {{gres: gpu:MODEL:{CONFIG.compute.gpus}}}` instead"
+        )
+
+    def if_trained(value):
+        # None: not asked for.
+        return lambda wildcards: (
+            value if CONFIG.pretrain.variants[wildcards.variant].trained else None
+        )
+
+    def gres(wildcards):
+        gpus = gpus_of_variant(wildcards)
+        return f"gpu:{gpus}" if gpus else None
+
+    return {
+        "nodes": if_trained(CONFIG.compute.nodes),
+        # One launcher on each. `genebert pretrain` calls srun itself: the plugin takes such jobs for MPI.
+        "tasks": if_trained(CONFIG.compute.nodes),
+        "mpi": if_trained("srun"),
+        "cpus_per_task": if_trained(
+            CONFIG.pretrain.threads * max(1, CONFIG.compute.gpus)
+        ),
+        "gres": gres,
+        "tasks_per_gpu": 0,
+    }
 
 
 def model_text(wildcards):
@@ -343,5 +418,48 @@ def stop_at_unknown_cell_types():
             )
 
 
+def one_run_at_a_time(execute):
+    """Wrap what Snakemake calls to run jobs, and for nothing else: no two runs write to one folder."""
+
+    def alone(executor_plugin, executor_settings, **others):
+        others |= dict(
+            executor_plugin=executor_plugin, executor_settings=executor_settings
+        )
+        facts, settings = executor_plugin.common_settings, workflow.execution_settings
+        if hasattr(executor_settings, "jobname_prefix"):
+            prefix = executor_settings.jobname_prefix or "genebert"
+            executor_settings.jobname_prefix = f"{prefix[:30]}-{one_run.tag(R)}"
+        if facts.dryrun_exec or not settings.lock:
+            return execute(**others)
+        try:
+            with one_run.alone(R, queued=not facts.local_exec) as locked:
+                # Snakemake's own lock outlives a killed run: it serves where there is no other.
+                settings.lock = not locked
+                return execute(**others)
+        except GenebertError as error:
+            raise WorkflowError(str(error)) from None
+
+    return alone
+
+
+def named_where_refused(execute):
+    """Wrap what Snakemake calls to run jobs: files of its own that the disk refuses are named."""
+
+    def run(*arguments, **others):
+        # Each line for a log on a full disk would be a traceback; the terminal has the line.
+        logging.raiseExceptions = False
+        try:
+            return execute(*arguments, **others)
+        except OSError as error:
+            if not refused_by_disk(error):
+                raise
+            path = error.filename or f"a file of {R} or .snakemake"
+            raise WorkflowError(str(unwritable(path, error))) from None
+
+    return run
+
+
 stop_if_missing()
 stop_at_unknown_cell_types()
+if workflow.is_main_process:
+    workflow.execute = named_where_refused(one_run_at_a_time(workflow.execute))

@@ -6,13 +6,17 @@ rule motifs:
         motifs=PATHS["motifs.file"],
         families=existing("motifs.families"),
     output:
-        f"{R}/motifs/motifs.parquet",
+        table=f"{R}/motifs/motifs.parquet",
+        provenance=f"{R}/motifs/motifs.provenance.json",
     log:
         f"{R}/logs/motifs.log",
     benchmark:
         f"{R}/logs/timings/motifs.tsv"
     conda:
         "../../envs/genebert.yaml"
+    resources:
+        mem_mb=memory("motifs"),
+        runtime=runtime("motifs"),
     params:
         background=CONFIG.motifs.background,
         pseudocount=CONFIG.motifs.pseudocount,
@@ -27,7 +31,7 @@ rule motifs:
         "python -m genebert motifs --file {input.motifs:q} --background {params.background}"
         " --pseudocount {params.pseudocount} --p-value {params.p_value}"
         " --max-realised-p {params.max_realised_p} --order {params.order} {params.families}"
-        " --out {output:q} 2> {log:q}"
+        " --out {output.table:q} 2> {log:q}"
 
 
 rule scan_motifs:
@@ -37,13 +41,17 @@ rule scan_motifs:
         regions=f"{R}/regions/regions.parquet",
         motifs=f"{R}/motifs/motifs.parquet",
     output:
-        temp(f"{R}/motifs/chunk-{{chunk}}.parquet"),
+        hits=temp(f"{R}/motifs/chunk-{{chunk}}.parquet"),
+        provenance=temp(f"{R}/motifs/chunk-{{chunk}}.provenance.json"),
     log:
         f"{R}/logs/scan_motifs/{{chunk}}.log",
     benchmark:
         f"{R}/logs/timings/scan_motifs.{{chunk}}.tsv"
     conda:
         "../../envs/genebert.yaml"
+    resources:
+        mem_mb=memory("scan_motifs"),
+        runtime=runtime("scan_motifs"),
     params:
         chunk=lambda wildcards: int(wildcards.chunk),
         chunks=len(CHUNKS),
@@ -53,7 +61,7 @@ rule scan_motifs:
     shell:
         "python -m genebert scan-chunk --genome {input.fasta:q} --regions {input.regions:q}"
         " --motifs {input.motifs:q} --chunk {params.chunk} --chunks {params.chunks}"
-        " --out {output:q} 2> {log:q}"
+        " --out {output.hits:q} 2> {log:q}"
 
 
 rule corpus:
@@ -64,9 +72,11 @@ rule corpus:
         accessibility=f"{R}/regions/accessibility.parquet",
         motifs=f"{R}/motifs/motifs.parquet",
         hits=f"{R}/motifs/chunk-{{chunk}}.parquet",
+        scanned=f"{R}/motifs/chunk-{{chunk}}.provenance.json",
         checksums=f"{R}/reference/preflight.tsv",
     output:
-        f"{R}/corpus/part-{{chunk}}.parquet",
+        part=f"{R}/corpus/part-{{chunk}}.parquet",
+        provenance=f"{R}/corpus/part-{{chunk}}.provenance.json",
     log:
         f"{R}/logs/corpus/{{chunk}}.log",
     benchmark:
@@ -74,6 +84,8 @@ rule corpus:
     conda:
         "../../envs/genebert.yaml"
     resources:
+        mem_mb=memory("corpus"),
+        runtime=runtime("corpus"),
         sheet=sheet,
     params:
         genome=lambda wildcards: CONFIG.genome.name,
@@ -88,21 +100,27 @@ rule corpus:
         " {resources.sheet}"
         " --regions {input.regions:q} --accessibility {input.accessibility:q}"
         " --motifs {input.motifs:q} --hits {input.hits:q} --inputs {input.checksums:q}"
-        " --chunk {params.chunk} --chunks {params.chunks} --out {output:q} 2> {log:q}"
+        " --chunk {params.chunk} --chunks {params.chunks} --out {output.part:q} 2> {log:q}"
 
 
 rule manifest:
     input:
         expand(f"{R}/corpus/part-{{chunk}}.parquet", chunk=CHUNKS),
     output:
-        f"{R}/corpus/manifest.json",
+        manifest=f"{R}/corpus/manifest.json",
+        provenance=f"{R}/corpus/manifest.provenance.json",
     log:
         f"{R}/logs/manifest.log",
+    benchmark:
+        f"{R}/logs/timings/manifest.tsv"
     conda:
         "../../envs/genebert.yaml"
+    resources:
+        mem_mb=memory("manifest"),
+        runtime=runtime("manifest"),
     params:
         version=STAGES["corpus"],
     message:
         "Checking the parts of the corpus against each other"
     shell:
-        "python -m genebert corpus manifest --parts {input:q} --out {output:q} 2> {log:q}"
+        "python -m genebert corpus manifest --parts {input:q} --out {output.manifest:q} 2> {log:q}"

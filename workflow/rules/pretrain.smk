@@ -6,13 +6,17 @@ rule npmi:
         parts=expand(f"{R}/corpus/part-{{chunk}}.parquet", chunk=CHUNKS),
         manifest=f"{R}/corpus/manifest.json",
     output:
-        f"{R}/corpus/npmi.parquet",
+        table=f"{R}/corpus/npmi.parquet",
+        provenance=f"{R}/corpus/npmi.provenance.json",
     log:
         f"{R}/logs/npmi.log",
     benchmark:
         f"{R}/logs/timings/npmi.tsv"
     conda:
         "../../envs/genebert.yaml"
+    resources:
+        mem_mb=memory("npmi"),
+        runtime=runtime("npmi"),
     params:
         corpus=lambda wildcards, input: Path(input.manifest).parent,
         k=CONFIG.model.sequence.k,
@@ -22,7 +26,7 @@ rule npmi:
         "Counting k-mers of the training regions"
     shell:
         "python -m genebert npmi --corpus {params.corpus:q} --k {params.k} {params.held_out}"
-        " --out {output:q} 2> {log:q}"
+        " --out {output.table:q} 2> {log:q}"
 
 
 rule pretrain:
@@ -36,16 +40,24 @@ rule pretrain:
         weights=f"{R}/pretrain/{{variant}}/seed{{seed}}/model/model.safetensors",
         config=f"{R}/pretrain/{{variant}}/seed{{seed}}/model/config.json",
         provenance=f"{R}/pretrain/{{variant}}/seed{{seed}}/model/provenance.json",
-        history=f"{R}/pretrain/{{variant}}/seed{{seed}}/history.tsv",
+        history=report(
+            f"{R}/pretrain/{{variant}}/seed{{seed}}/history.tsv",
+            category="Pre-training",
+            caption="../report/history.rst",
+            labels={"variant": "{variant}", "seed": "{seed}"},
+        ),
     log:
         f"{R}/logs/pretrain/{{variant}}.seed{{seed}}.log",
     benchmark:
         f"{R}/logs/timings/pretrain.{{variant}}.seed{{seed}}.tsv"
     conda:
         "../../envs/genebert.yaml"
-    threads: CONFIG.pretrain.threads
+    # Of each worker: there is one a GPU.
+    threads: CONFIG.pretrain.threads * max(1, CONFIG.compute.gpus)
     resources:
-        gpu=gpus_of_variant,
+        **devices_of_variant(),
+        mem_mb=memory("pretrain"),
+        runtime=runtime("pretrain"),
         compute=compute,
     params:
         model=as_json(CONFIG.model),
@@ -78,7 +90,8 @@ rule embed:
         parts=expand(f"{R}/corpus/part-{{chunk}}.parquet", chunk=CHUNKS),
         manifest=f"{R}/corpus/manifest.json",
     output:
-        f"{R}/pretrain/{{variant}}/seed{{seed}}/embeddings.parquet",
+        table=f"{R}/pretrain/{{variant}}/seed{{seed}}/embeddings.parquet",
+        provenance=f"{R}/pretrain/{{variant}}/seed{{seed}}/embeddings.provenance.json",
     log:
         f"{R}/logs/embed/{{variant}}.seed{{seed}}.log",
     benchmark:
@@ -87,6 +100,8 @@ rule embed:
         "../../envs/genebert.yaml"
     threads: CONFIG.pretrain.threads
     resources:
+        mem_mb=memory("embed"),
+        runtime=runtime("embed"),
         gpu=min(1, CONFIG.compute.gpus),
         compute=compute,
     params:
@@ -97,7 +112,7 @@ rule embed:
         "Embedding regions by {wildcards.variant}, seed {wildcards.seed}"
     shell:
         "python -m genebert embed --weights {params.model:q} --corpus {params.corpus:q} --inputs region"
-        " --sample 150 --compute {resources.compute:q} --threads {threads} --out {output:q} 2> {log:q}"
+        " --sample 150 --compute {resources.compute:q} --threads {threads} --out {output.table:q} 2> {log:q}"
 
 
 rule attribution:
@@ -106,7 +121,8 @@ rule attribution:
         parts=expand(f"{R}/corpus/part-{{chunk}}.parquet", chunk=CHUNKS),
         manifest=f"{R}/corpus/manifest.json",
     output:
-        f"{R}/pretrain/{{variant}}/seed{{seed}}/attribution.parquet",
+        table=f"{R}/pretrain/{{variant}}/seed{{seed}}/attribution.parquet",
+        provenance=f"{R}/pretrain/{{variant}}/seed{{seed}}/attribution.provenance.json",
     log:
         f"{R}/logs/attribution/{{variant}}.seed{{seed}}.log",
     benchmark:
@@ -115,6 +131,8 @@ rule attribution:
         "../../envs/genebert.yaml"
     threads: CONFIG.pretrain.threads
     resources:
+        mem_mb=memory("attribution"),
+        runtime=runtime("attribution"),
         gpu=min(1, CONFIG.compute.gpus),
         compute=compute,
     params:
@@ -125,4 +143,4 @@ rule attribution:
         "Asking {wildcards.variant}, seed {wildcards.seed}, which bases of one region matter"
     shell:
         "python -m genebert attribution --weights {params.model:q} --corpus {params.corpus:q}"
-        " --compute {resources.compute:q} --threads {threads} --out {output:q} 2> {log:q}"
+        " --compute {resources.compute:q} --threads {threads} --out {output.table:q} 2> {log:q}"

@@ -54,10 +54,14 @@ rule checksums:
         f"{R}/reference/checksums.tsv",
     log:
         f"{R}/logs/checksums.log",
+    benchmark:
+        f"{R}/logs/timings/checksums.tsv"
     priority: 100
     conda:
         "../../envs/genebert.yaml"
     resources:
+        mem_mb=memory("checksums"),
+        runtime=runtime("checksums"),
         sheet=sheet,
     params:
         files=lambda wildcards: [f"{key}={text}" for key, text in SOURCES.items()],
@@ -79,12 +83,16 @@ rule index_genome:
     output:
         fasta=GENOME,
         fai=f"{GENOME}.fai",
+        provenance=f"{R}/reference/genome.provenance.json",
     log:
         f"{R}/logs/index_genome.log",
     benchmark:
         f"{R}/logs/timings/index_genome.tsv"
     conda:
         "../../envs/genebert.yaml"
+    resources:
+        mem_mb=memory("index_genome"),
+        runtime=runtime("index_genome"),
     params:
         contigs=contigs,
         version=STAGES["reference"],
@@ -107,7 +115,8 @@ rule preflight:
         mappable=existing("peaks.mappable"),
         raw=PATHS["genome.fasta"],
     output:
-        f"{R}/reference/preflight.tsv",
+        table=f"{R}/reference/preflight.tsv",
+        provenance=f"{R}/reference/preflight.provenance.json",
     log:
         f"{R}/logs/preflight.log",
     benchmark:
@@ -117,6 +126,8 @@ rule preflight:
     conda:
         "../../envs/genebert.yaml"
     resources:
+        mem_mb=memory("preflight"),
+        runtime=runtime("preflight"),
         sheet=sheet,
         # With their pins, which are verified here as well.
         files=lambda wildcards: shlex.join(
@@ -143,7 +154,7 @@ rule preflight:
         "python -m genebert preflight --genome {input.fasta:q} --genome-name {params.name:q}"
         " --files {resources.files} {resources.sheet} {resources.lock}"
         " --contigs {params.contigs:q} {params.held_out} --width {params.width}"
-        " --out {output:q} 2> {log:q}"
+        " --out {output.table:q} 2> {log:q}"
 
 
 # Apart from the inputs of the corpus: another TSS file must not rerun pre-training.
@@ -153,13 +164,18 @@ rule preflight_task:
         fai=f"{GENOME}.fai",
         files=task_files,
     output:
-        f"{R}/reference/preflight.{{task}}.tsv",
+        table=f"{R}/reference/preflight.{{task}}.tsv",
+        provenance=f"{R}/reference/preflight.{{task}}.provenance.json",
     log:
         f"{R}/logs/preflight.{{task}}.log",
+    benchmark:
+        f"{R}/logs/timings/preflight.{{task}}.tsv"
     priority: 100
     conda:
         "../../envs/genebert.yaml"
     resources:
+        mem_mb=memory("preflight_task"),
+        runtime=runtime("preflight_task"),
         # With their pins, which are verified here as well.
         sources=lambda wildcards: shlex.join(
             f"{key}={text}" for key, text in task_keys(wildcards).items()
@@ -176,4 +192,4 @@ rule preflight_task:
     shell:
         "python -m genebert preflight-task --type {params.kind} --name {wildcards.task}"
         " --settings {params.settings:q} --genome {input.fasta:q} --sources {resources.sources}"
-        " {resources.data} {resources.lock} --contigs {params.contigs:q} --out {output:q} 2> {log:q}"
+        " {resources.data} {resources.lock} --contigs {params.contigs:q} --out {output.table:q} 2> {log:q}"

@@ -9,7 +9,8 @@ rule peaks:
         blacklist=existing("genome.blacklist"),
         mappable=existing("peaks.mappable"),
     output:
-        f"{R}/peaks/{{sample}}.bed.gz",
+        peaks=f"{R}/peaks/{{sample}}.bed.gz",
+        provenance=f"{R}/peaks/{{sample}}.provenance.json",
     log:
         f"{R}/logs/peaks/{{sample}}.log",
     benchmark:
@@ -17,6 +18,8 @@ rule peaks:
     conda:
         "../../envs/genebert.yaml"
     resources:
+        mem_mb=memory("peaks"),
+        runtime=runtime("peaks"),
         sheet=sheet,
     params:
         row=lambda wildcards: [
@@ -34,7 +37,7 @@ rule peaks:
         "python -m genebert peaks --sample {wildcards.sample} {resources.sheet}"
         " --genome {input.fasta:q} --contigs {params.contigs:q}"
         " {params.blacklist} {params.mappable} --settings {params.settings:q}"
-        " --out {output:q} 2> {log:q}"
+        " --out {output.peaks:q} 2> {log:q}"
 
 
 rule regions:
@@ -47,6 +50,7 @@ rule regions:
         regions=f"{R}/regions/regions.parquet",
         accessibility=f"{R}/regions/accessibility.parquet",
         peaks=f"{R}/regions/peaks.parquet",
+        provenance=f"{R}/regions/regions.provenance.json",
     log:
         f"{R}/logs/regions.log",
     benchmark:
@@ -54,6 +58,8 @@ rule regions:
     conda:
         "../../envs/genebert.yaml"
     resources:
+        mem_mb=memory("regions"),
+        runtime=runtime("regions"),
         sheet=sheet,
     params:
         peaks=lambda wildcards, input: Path(input.peaks[0]).parent,

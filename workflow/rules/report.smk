@@ -37,17 +37,24 @@ rule report:
             variant=variants_with("sequence"),
         ),
     output:
-        report(
+        page=report(
             f"{R}/report.html",
             category="Report",
             caption="../report/page.rst",
+            labels={"page": "figures and tables on one page"},
         ),
+        provenance=f"{R}/report.provenance.json",
     log:
         f"{R}/logs/report.log",
+    benchmark:
+        f"{R}/logs/timings/report.tsv"
     conda:
         "../../envs/genebert.yaml"
+    resources:
+        mem_mb=memory("report"),
+        runtime=runtime("report"),
     params:
-        results=lambda wildcards, output: Path(output[0]).parent,
+        results=lambda wildcards, output: Path(output.page).parent,
         benchmarks=(
             shlex.join(["--runs", *RUNS, "--tasks", *CONFIG.benchmarks.tasks])
             if RUNS
@@ -62,4 +69,4 @@ rule report:
         "python -m genebert report --results {params.results:q} --title {params.title:q}"
         " {params.benchmarks} --histories {input.history:q} --embeddings {input.embeddings:q}"
         " --attributions {input.attributions:q}"
-        " --block-bp {params.block_bp} --out {output:q} 2> {log:q}"
+        " --block-bp {params.block_bp} --out {output.page:q} 2> {log:q}"

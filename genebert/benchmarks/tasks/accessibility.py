@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from genebert.benchmarks.tasks.assemble import assemble
 from genebert.benchmarks.tasks.material import Material
+from genebert.catalogue import read_accessibility, read_regions
 from genebert.config import AccessibilityTask as Settings
 from genebert.errors import GenebertError
 from genebert.genome import SPLITS
@@ -113,9 +113,8 @@ def read_catalogue(material: Material) -> Catalogue:
     GenebertError
         If one is in no sample, or fewer than two are left to train in.
     """
-    regions = pq.read_table(material.regions).to_pandas()
-    assert (regions["region_id"] == np.arange(len(regions))).all(), "a region's id is its row"
-    views = pq.read_table(material.accessibility, columns=["region_id", "cell_type"]).to_pandas()
+    regions = read_regions(material.regions).to_pandas()
+    views = read_accessibility(material.accessibility).to_pandas()
     code, names = pd.factorize(views["cell_type"], sort=True)
     cell_types = [str(name) for name in names]
     is_open = np.zeros((len(regions), len(cell_types)), dtype=bool)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
+from genebert.catalogue import read_accessibility, read_regions
 from genebert.errors import GenebertError
 from genebert.genome import Interval, Segment, SegmentIndex
 
@@ -97,10 +97,10 @@ def open_regions(regions: Path, accessibility: Path, cell_type: str, where: str)
     GenebertError
         If the cell type is in no sample.
     """
-    catalogue = pq.read_table(regions).to_pandas()
+    catalogue: pd.DataFrame = read_regions(regions).to_pandas()
     if cell_type == "any":
         return catalogue
-    open_in = pq.read_table(accessibility).to_pandas()
+    open_in = read_accessibility(accessibility).to_pandas()
     if cell_type not in set(open_in["cell_type"]):
         raise GenebertError(
             f"cell type '{cell_type}' is in no sample",
@@ -116,7 +116,7 @@ def occupancy(places: pd.DataFrame, regions: Path, index: SegmentIndex) -> np.nd
 
     NaN where its contig is not in the genome.
     """
-    catalogue = pq.read_table(regions, columns=["chrom", "start", "end"]).to_pandas()
+    catalogue = read_regions(regions).select(["chrom", "start", "end"]).to_pandas()
     edges: Mapping[str, tuple[np.ndarray, np.ndarray]] = {
         str(chrom): (rows["start"].to_numpy(), rows["end"].to_numpy())
         for chrom, rows in catalogue.groupby("chrom", sort=False)

@@ -222,7 +222,7 @@ def _weights(folder: Path, material: Material) -> Path:
         steps=0,
     )
     torch.manual_seed(0)
-    save_model(GeneBERT(settings, len(motifs.motifs)), card, {}, folder)
+    save_model(GeneBERT(settings, len(motifs.motifs)), card, folder)
     return folder
 
 

@@ -48,7 +48,7 @@ def _write_catalogue(folder: Path, is_open: np.ndarray, regions: pd.DataFrame) -
     pq.write_table(pa.Table.from_pandas(regions, preserve_index=False), folder / "regions.parquet")
     row, cell = np.nonzero(is_open)
     names = pa.array(np.array(CELL_TYPES)[cell]).dictionary_encode()
-    views = {"region_id": row.astype(np.uint32), "cell_type": names}
+    views = {"region_id": row.astype(np.uint32), "cell_type": names, "signal": np.ones(len(row))}
     pq.write_table(pa.table(views), folder / "accessibility.parquet")
 
 

@@ -198,7 +198,7 @@ def test_effects_are_the_sizes_of_what_the_model_says(
         seed=1,
         steps=1,
     )
-    save_model(randomise(tiny_model), card, {}, tmp_path / "model")  # type: ignore[arg-type]
+    save_model(randomise(tiny_model), card, tmp_path / "model")  # type: ignore[arg-type]
     question = replace(ask(planted, model), weights=tmp_path / "model")
     found = answer(question)
     effect = zero_shot.effects(question)

@@ -63,6 +63,12 @@ def test_a_contig_without_regions_has_no_columns() -> None:
     assert ColumnFinder(regions, 4).beside(Interval("d", 5, 9), segment).tolist() == [-1] * 4
 
 
+def _write_regions(rows: list[tuple[str, int, int]], path: Path) -> None:
+    regions = pd.DataFrame(rows, columns=["chrom", "start", "end"]).assign(split="train")
+    kinds = {"chrom": "str", "start": "int64", "end": "int64"}
+    write_table(regions.astype(kinds).reset_index(names="region_id"), path)
+
+
 @pytest.fixture
 def index() -> SegmentIndex:
     """Two contigs; the middle of the first one is for testing."""
@@ -75,10 +81,8 @@ def catalogue(tmp_path: Path) -> tuple[Path, Path]:
     starts = [0, 20, 40, 60, 110, 150, 170, 210]
     regions = pd.DataFrame(
         {"region_id": range(9), "chrom": ["c"] * 8 + ["d"], "start": [*starts, 5]}
-    ).assign(end=lambda rows: rows["start"] + 10)
-    open_in = pd.DataFrame(
-        {"region_id": [0, 2, 4, 6, 8, 1, 3, 5, 7], "cell_type": ["A"] * 5 + ["B"] * 4}
-    )
+    ).assign(end=lambda rows: rows["start"] + 10, split="train")
+    open_in = pd.DataFrame({"region_id": range(9), "cell_type": [*"ABABABABA"], "signal": 0.5})
     write_table(regions, tmp_path / "regions.parquet")
     write_table(open_in, tmp_path / "accessibility.parquet")
     return tmp_path / "regions.parquet", tmp_path / "accessibility.parquet"
@@ -137,8 +141,7 @@ def test_occupancy_is_the_share_of_bases_in_regions(
         taken[start:end] = True
         rows.append(("c", start, end))
     path = tmp_path_factory.mktemp("occupancy") / "regions.parquet"
-    regions = pd.DataFrame(rows, columns=["chrom", "start", "end"]).astype({"chrom": "str"})
-    write_table(regions.astype({"start": "int64", "end": "int64"}), path)
+    _write_regions(rows, path)
     table = _places(*((chrom, start, start + width, "any") for chrom, start, width in places))
     index = SegmentIndex([Segment("c", 0, 400, "train"), Segment("d", 0, 400, "train")])
     found = occupancy(table, path, index)
@@ -149,7 +152,6 @@ def test_occupancy_is_the_share_of_bases_in_regions(
 
 
 def test_regions_that_overlap_are_refused(tmp_path: Path, index: SegmentIndex) -> None:
-    regions = pd.DataFrame({"chrom": "c", "start": [0, 5], "end": [10, 15]})
-    write_table(regions, tmp_path / "regions.parquet")
-    with pytest.raises(AssertionError, match="no regions overlap"):
+    _write_regions([("c", 0, 10), ("c", 5, 15)], tmp_path / "regions.parquet")
+    with pytest.raises(GenebertError, match="region 1 overlaps the one before it"):
         occupancy(_places(("c", 1, 5, "any")), tmp_path / "regions.parquet", index)

@@ -51,7 +51,7 @@ def weights(
         seed=0,
         steps=0,
     )
-    save_model(GeneBERT(tiny_settings, 40), card, {}, folder)
+    save_model(GeneBERT(tiny_settings, 40), card, folder)
     return folder
 
 

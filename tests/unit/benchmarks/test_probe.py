@@ -42,7 +42,7 @@ def question(
         seed=0,
         steps=0,
     )
-    save_model(GeneBERT(tiny_settings, 40), card, {}, folder / "model")
+    save_model(GeneBERT(tiny_settings, 40), card, folder / "model")
     return Question(
         dataset=toy_task,
         companion=None,

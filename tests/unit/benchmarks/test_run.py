@@ -257,7 +257,7 @@ def test_what_does_not_belong_together_is_refused(
         assert f"dataset and corpus have other {what}" in found
     model, card = load_model(bench.weights)
     other = card.model_copy(update={"motif_digest": "another"})
-    save_model(model, other, {}, tmp_path / "weights")
+    save_model(model, other, tmp_path / "weights")
     for kind, name in (
         ("promoter", "scratch.both"),
         ("promoter", "untrained_probe"),

@@ -109,7 +109,7 @@ def weights(
         steps=0,
     )
     folder = tmp_path_factory.mktemp("weights")
-    save_model(randomise(GeneBERT(tiny_settings, 40)), card, {}, folder)
+    save_model(randomise(GeneBERT(tiny_settings, 40)), card, folder)
     return folder
 
 

@@ -93,7 +93,7 @@ def save(tmp_path: Path, synthetic_corpus: Corpus, tiny_settings: ModelSettings)
             seed=1,
             steps=1,
         )
-        save_model(model, card, {}, tmp_path / "model")
+        save_model(model, card, tmp_path / "model")
         return tmp_path / "model"
 
     return one

@@ -38,7 +38,7 @@ def card(tiny_settings: ModelSettings) -> Card:
 
 @pytest.fixture
 def folder(model: GeneBERT, card: Card, tmp_path: Path) -> Path:
-    save_model(model, card, {"versions": {}}, tmp_path / "model")
+    save_model(model, card, tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -61,7 +61,7 @@ def test_statistics_of_the_corpus_travel_with_the_model(folder: Path) -> None:
 
 def test_equal_models_make_equal_bytes(model: GeneBERT, card: Card, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        save_model(model, card, {"made": name}, tmp_path / name)
+        save_model(model, card, tmp_path / name)
     for name in ("model.safetensors", "config.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 

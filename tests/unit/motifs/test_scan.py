@@ -135,8 +135,10 @@ def test_hits_say_of_which_motifs_and_regions_they_are(
 ) -> None:
     regions = pq.read_table(demo.regions)
     chunks = len(regions) // 10
-    start = regions["start"].to_pylist()
-    moved = regions.set_column(2, regions.field("start"), [[start[0] + 1, *start[1:]]])
+    places = regions.select(["start", "end"]).to_pydict()
+    moved = regions
+    for at, (name, (first, *others)) in enumerate(places.items(), start=2):
+        moved = moved.set_column(at, regions.field(name), [[first - 1, *others]])
     pq.write_table(moved, tmp_path / "moved.parquet")
     other = dataclasses.replace(few_table, motifs=few_table.motifs[::-1])
 

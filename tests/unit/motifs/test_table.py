@@ -1,4 +1,5 @@
 import itertools
+import json
 import math
 from pathlib import Path
 
@@ -256,5 +257,37 @@ def test_a_file_that_is_no_motif_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GenebertError, match=r"motifs\.parquet is missing or damaged"):
         read_motif_table(path)
     pq.write_table(pa.table({"log_odds": [1.0]}), path)
-    with pytest.raises(GenebertError, match=r"motifs\.parquet is not a motif table"):
+    with pytest.raises(GenebertError, match=r"motifs\.parquet has no column 'row'"):
         read_motif_table(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"pseudocount": "1"}, "is not a motif table"),
+        ({"background": [0.5, 0.5]}, "is not four frequencies"),
+        ({"background": [0.4, 0.2, 0.2, 0.2]}, "differs between the strands"),
+    ],
+)
+def test_a_table_whose_settings_are_none_is_refused(
+    few_motifs: Path, tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    path = tmp_path / "motifs.parquet"
+    write_motif_table(few_motifs, [0.25] * 4, 1.0, 0.01, 0.05, "file", None, path)
+    table = pq.read_table(path)
+    settings = json.loads(table.schema.metadata[b"genebert"]) | changes
+    pq.write_table(table.replace_schema_metadata({"genebert": json.dumps(settings)}), path)
+    with pytest.raises(GenebertError, match=said):
+        read_motif_table(path)
+
+
+def test_scores_that_would_crash_the_scanner_are_refused(few_motifs: Path, tmp_path: Path) -> None:
+    path = tmp_path / "motifs.parquet"
+    write_motif_table(few_motifs, [0.25] * 4, 1.0, 0.01, 0.05, "file", None, path)
+    table = pq.read_table(path)
+    scores = table["log_odds"].to_pylist()
+    for odd in (scores[0][:-1], [], [*scores[0][:-1], float("nan")]):
+        column = pa.array([odd, *scores[1:]], table.schema.field("log_odds").type)
+        pq.write_table(table.set_column(table.schema.names.index("log_odds"), "log_odds", column), path)
+        with pytest.raises(GenebertError, match="are no matrix"):
+            read_motif_table(path)

@@ -52,7 +52,7 @@ def _write(
         **{"steps": STEPS, "batch_size": 64, "warmup_steps": 1, "evaluation_views": 1024, **settings},
         variants={variant: recipe},
     )
-    (out / "model/provenance.json").write_text(json.dumps({"settings": told.model_dump()}))
+    (out / "model/provenance.json").write_text(json.dumps({"settings": {"pretrain": told.model_dump()}}))
     return out / "history.tsv"
 
 

@@ -195,7 +195,7 @@ def test_k_mers_are_a_stage_where_masking_reads_their_table(results: Path, tmp_p
     run = tmp_path / "sequence_only/seed1"
     (run / "model").mkdir(parents=True)
     facts = json.loads(told.read_text())
-    facts["settings"]["variants"]["sequence_only"]["masking"] = "genemask"
+    facts["settings"]["pretrain"]["variants"]["sequence_only"]["masking"] = "genemask"
     (run / "model/provenance.json").write_text(json.dumps(facts))
     (run / "history.tsv").write_text((told.parents[1] / "history.tsv").read_text())
     out = tmp_path / "report.html"

@@ -46,6 +46,7 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
                 "example_id": np.arange(240, dtype=np.uint32),
                 "chrom": "chr1",
                 "start": np.arange(240) % blocks * BLOCK,
+                "end": np.arange(240) % blocks * BLOCK + 100,
                 "cell_type": "any",
                 "split": "test",
                 "subset": "",

@@ -1,0 +1,222 @@
+"""How much there will be of everything: from configuration, sheet and the files that are there."""
+
+import gzip
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
+
+from genebert.config import Config
+from genebert.inputs.sheet import Sample
+from genebert.inputs.source import parse_source
+from genebert.plan.constants import assumed, constants
+from genebert.plan.files import Text, text_of
+from genebert.plan.tasks import Places, TaskSizes, task_sizes
+
+# Peak files of so many bytes together are read, to count the places that they share.
+_READ = 16 << 20
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much there will be.
+
+    Attributes
+    ----------
+    bp
+        Of the genome.
+    known_bp
+        Of it, those that are not N.
+    input_mb
+        Of all input files, as they lie there or are fetched.
+    fetched
+        Bytes of each file that is fetched, by source.
+    peaks
+        Of each sample.
+    cell_types
+        Number.
+    regions, width
+        Of the catalogue; bp of a region.
+    openings
+        Pairs of a region and a cell type that it is open in.
+    motifs
+        Rows of a matrix.
+    hits
+        Of all motifs in all regions.
+    tasks
+        Of each task.
+    assumptions
+        What is taken for granted, a line each.
+    """
+
+    bp: int
+    known_bp: int
+    input_mb: float
+    fetched: Mapping[str, int]
+    peaks: Mapping[str, int]
+    cell_types: int
+    regions: int
+    width: int
+    openings: int
+    motifs: int
+    hits: int
+    tasks: Mapping[str, TaskSizes]
+    assumptions: tuple[str, ...]
+
+    def scaled(self, more: float) -> "Sizes":
+        """Return the sizes with so many times the regions, and what is in them."""
+        regions, openings, hits = (
+            ceil(more * number) for number in (self.regions, self.openings, self.hits)
+        )
+        return replace(self, regions=regions, openings=openings, hits=hits)
+
+    def corpus_bytes(self) -> int:
+        """Return the bytes of the corpus's columns in memory."""
+        return self.regions * (self.width + self.motifs + 21) + 2 * self.openings
+
+
+def expected(config: Config, samples: Sequence[Sample]) -> Sizes:
+    """Return the sizes to expect before anything runs.
+
+    Files that are there are looked at: lines are counted in their first 64 kB and taken to be as long
+    in the rest. What is still to be fetched is assumed, and said so.
+
+    Parameters
+    ----------
+    config
+        The configuration; its paths count from the working folder.
+    samples
+        Rows of its sheet.
+    """
+    said: list[str] = []
+    folder = config.downloads.folder
+    paths = {key: parse_source(text).path(folder) for key, text in config.sources().items()}
+    found = {path: text_of(path) for path in {*paths.values(), *(sample.path for sample in samples)}}
+
+    bp, known = _genome(paths["genome.fasta"], found, said)
+    peaks = _peaks(config, samples, found, said)
+    by_type: dict[str, int] = {}
+    for sample in samples:
+        by_type[sample.cell_type] = by_type.get(sample.cell_type, 0) + peaks[sample.sample]
+    regions = min(_loci(config, samples, peaks, found, said), known // config.regions.width or 1)
+    openings = min(sum(by_type.values()), regions * len(by_type))
+    motifs = _motifs(paths["motifs.file"], found, said)
+    sources = {
+        **{text: paths[key] for key, text in config.sources().items()},
+        **{sample.source.text: sample.path for sample in samples},
+    }
+    fetched = _fetched(sources, said)
+    by_path = {path: Path(path).stat().st_size for path in sources.values() if Path(path).is_file()}
+    sizes = Sizes(
+        bp=bp,
+        known_bp=known,
+        input_mb=(sum(by_path.values()) + sum(fetched.values())) / 1e6,
+        fetched=fetched,
+        peaks=peaks,
+        cell_types=len(by_type),
+        regions=regions,
+        width=config.regions.width,
+        openings=openings,
+        motifs=motifs,
+        hits=hits_of(regions, motifs, config),
+        tasks={},
+        assumptions=(),
+    )
+    places = Places(regions, openings, len(by_type), config.regions.width, known)
+    tasks = {
+        name: task_sizes(name, config, found, paths, places, said) for name in config.benchmarks.tasks
+    }
+    return replace(sizes, tasks=tasks, assumptions=tuple(dict.fromkeys(said)))
+
+
+def hits_of(regions: int, motifs: int, config: Config) -> int:
+    """Return the hits to expect: those of chance, times what was measured on real sequence."""
+    chance = 2 * config.regions.width * config.motifs.p_value * motifs
+    return round(regions * chance * constants()["hits_over_chance"])
+
+
+def _genome(path: str, found: Mapping[str, Text | None], said: list[str]) -> tuple[int, int]:
+    text = found[path]
+    if text is None:
+        bp = round(assumed("genome_bp"))
+        said.append(f"{path} is not there yet: a genome of {bp:,} bp")
+        return bp, bp
+    # A stretch of N packs to nothing: what is known is what takes space.
+    bits = Path(path).stat().st_size * 8
+    packed = path.endswith(("gz", "bgz"))
+    known = round(bits / assumed("bits_of_a_packed_base")) if packed else text.bytes
+    return text.bytes, min(known, text.bytes)
+
+
+def _peaks(
+    config: Config, samples: Sequence[Sample], found: Mapping[str, Text | None], said: list[str]
+) -> dict[str, int]:
+    typical = round(assumed("peaks_of_a_sample"))
+    top, peaks = config.peaks.top, {}
+    for sample in samples:
+        text = found[sample.path]
+        number = typical if text is None else text.lines
+        peaks[sample.sample] = max(1, min(number, top or number))
+    absent = sum(found[sample.path] is None for sample in samples)
+    if absent:
+        said.append(f"{absent} of {len(samples)} peak files are not there yet: {typical:,} peaks each")
+    return peaks
+
+
+def _loci(
+    config: Config,
+    samples: Sequence[Sample],
+    peaks: Mapping[str, int],
+    found: Mapping[str, Text | None],
+    said: list[str],
+) -> int:
+    """Return how many different places the peaks lie at."""
+    texts = [found[sample.path] for sample in samples]
+    if all(texts) and sum(text.bytes for text in texts if text) <= _READ and config.peaks.top is None:
+        return len(set().union(*(_places(sample.path, config.regions.width) for sample in samples)))
+    power, total, number = assumed("sharing_power"), sum(peaks.values()), len(peaks)
+    said.append(
+        f"peaks are shared between samples as in a published index of DNase sites: of {number} samples, "
+        f"{number**power:.1f} times the regions of one"
+    )
+    return max(1, round(total / number * number**power))
+
+
+def _places(path: str, width: int) -> set[tuple[str, int]]:
+    """Return the middles of a file's peaks, in steps of a region's width."""
+    packed = Path(path).read_bytes()
+    text = (gzip.decompress(packed) if packed[:2] == b"\x1f\x8b" else packed).decode("utf-8", "replace")
+    places = set()
+    for row in text.splitlines():
+        cells = row.split("\t", 3)
+        if len(cells) >= 3 and cells[1].isdigit() and cells[2][:1].isdigit():
+            places.add((cells[0], (int(cells[1]) + int(cells[2].split()[0])) // 2 // width))
+    return places
+
+
+def _motifs(path: str, found: Mapping[str, Text | None], said: list[str]) -> int:
+    text = found[path]
+    if text is None:
+        said.append(f"{path} is not there yet: {assumed('motifs'):,.0f} motifs")
+        return round(assumed("motifs"))
+    heads = (">", "MOTIF ", "ID ", "ID\t")  # JASPAR, MEME, TRANSFAC
+    opened = gzip.open if path.endswith("gz") else open
+    with opened(path, "rt", encoding="utf-8", errors="replace") as rows:
+        return max(1, sum(row.startswith(heads) for row in rows))
+
+
+def _fetched(sources: Mapping[str, str], said: list[str]) -> dict[str, int]:
+    """Return the bytes of each file that is named by an address: as it lies there, or as assumed."""
+    addresses = {text: path for text, path in sources.items() if parse_source(text).url}
+    known: dict[str, int] = constants()["assumed"]["download_bytes"]["value"]
+    fetched = {}
+    for text, path in addresses.items():
+        if Path(path).is_file():
+            fetched[text] = Path(path).stat().st_size
+            continue
+        kind = next((ending for ending in known if parse_source(text).text.endswith(ending)), "")
+        fetched[text] = known.get(kind, known[".bed.gz"])
+    absent = sum(not Path(path).is_file() for path in addresses.values())
+    if absent:
+        said.append(f"{absent} files to fetch, {sum(fetched.values()) / 1e9:.1f} GB, of usual sizes")
+    return fetched

@@ -1,0 +1,132 @@
+"""What a finished run took, to compare with its plan."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from genebert.plan.jobs import STAGES, Job
+from genebert.plan.table import Row, summed
+
+# Snakemake looks at a job each half second at first, and each 30 s after the first 15 s: what a job
+# does after the last look is in its seconds alone.
+_OFTEN, _SELDOM = 15.0, 30.0
+
+
+def used(results: str | Path, jobs: Sequence[Job]) -> list[Row]:
+    """Return a row a rule of those whose jobs left a timing.
+
+    Parameters
+    ----------
+    results
+        Folder of the results, with ``logs/timings``.
+    jobs
+        Those of the run.
+
+    Notes
+    -----
+    CPU time is what Snakemake saw until its last look at a job, extended to the job's end at the same
+    rate; memory is the greatest of its looks. Both miss what is shorter than its pauses.
+    """
+    found: dict[tuple[str, str], list[Row]] = {}
+    for job in jobs:
+        timing = Path(results, "logs/timings", timing_of(job))
+        if timing.exists():
+            disk = sum(path.stat().st_size for path in results_of(job, Path(results)))
+            found.setdefault((job.stage, job.rule), []).append(_row(job, timing, disk))
+    return [summed(stage, rule, rows) for (stage, rule), rows in found.items()]
+
+
+def timing_of(job: Job) -> str:
+    """Return the name of the file that a job's timing is in."""
+    names = job.names
+    known = {
+        "benchmark": "benchmark.{task}.{model}.seed{seed}.tsv",
+        "leakage": "leakage.{task}.tsv",
+        "preflight_task": "preflight.{task}.tsv",
+        "peaks": "peaks.{sample}.tsv",
+        **{rule: rule + ".{chunk}.tsv" for rule in ("scan_motifs", "corpus")},
+        **{rule: rule + ".{variant}.seed{seed}.tsv" for rule in ("pretrain", "embed", "attribution")},
+    }
+    if job.rule in known:
+        return known[job.rule].format(**names)
+    return f"task.{names['task']}.tsv" if job.rule not in STAGES else f"{job.rule}.tsv"
+
+
+def results_of(job: Job, results: Path) -> Iterator[Path]:
+    """Yield the files that a job wrote and that stay."""
+    pattern = _RESULTS.get(job.rule) or _RESULTS.get(job.rule.partition("_")[0])
+    if pattern is not None:
+        yield from results.glob(pattern.format(**job.names))
+
+
+def _row(job: Job, timing: Path, disk: float) -> Row:
+    with timing.open(encoding="utf-8") as lines:
+        (row,) = csv.DictReader(lines, delimiter="\t")
+    seconds, cpu, mb = (_number(row[name]) for name in ("s", "cpu_time", "max_rss"))
+    looked = seconds if seconds < _OFTEN else _OFTEN + (seconds - _OFTEN) // _SELDOM * _SELDOM
+    return Row(job.stage, job.rule, 1, cpu * seconds / looked / 3600, 0.0, mb, disk, seconds / 3600)
+
+
+def _number(text: str) -> float:
+    """Return a figure of a timing; 0 where the job was too short to be looked at."""
+    return 0.0 if text in ("-", "NA") else float(text)
+
+
+# Where the results of a rule lie.
+_RESULTS = {
+    "checksums": "reference/checksums.tsv",
+    "index_genome": "reference/genome.fa*",
+    "preflight": "reference/preflight.tsv",
+    "preflight_task": "reference/preflight.{task}.tsv",
+    "peaks": "peaks/{sample}.bed.gz",
+    "regions": "regions/*",
+    "motifs": "motifs/motifs.parquet",
+    "corpus": "corpus/part-{chunk}.parquet",
+    "manifest": "corpus/manifest.json",
+    "npmi": "corpus/npmi.parquet",
+    "pretrain": "pretrain/{variant}/seed{seed}/model/*",
+    "embed": "pretrain/{variant}/seed{seed}/embeddings.parquet",
+    "attribution": "pretrain/{variant}/seed{seed}/attribution.parquet",
+    "task": "benchmarks/{task}/*.parquet",
+    "benchmark": "benchmarks/{task}/{model}/seed{seed}/*",
+    "leakage": "benchmarks/{task}/leakage.tsv",
+    "summary": "benchmarks/summary.*",
+    "report": "report.html",
+}
+
+
+def strayed(planned: Sequence[Row], taken: Sequence[Row], factor: float = 2.0) -> list[str]:
+    """Return where a plan was wrong by more than a factor, a line each.
+
+    Compared are CPU time and disk of each stage, and peak memory of each rule, of rules that left
+    timings; differences of seconds, and of what a few files take, count nothing.
+
+    Parameters
+    ----------
+    planned
+        Rows of the plan, a rule each.
+    taken
+        Of :func:`used`.
+    factor
+        Greatest quotient of the two that is right.
+    """
+    timed = {row.rule for row in taken}
+    lines = []
+
+    def judge(what: str, unit: str, foreseen: float, found: float, least: float) -> None:
+        low, high = sorted((max(foreseen, least), max(found, least)))
+        if high > factor * low:
+            lines.append(f"{what}: planned {foreseen:.4g} {unit}, used {found:.4g} {unit}")
+
+    for stage in dict.fromkeys(row.stage for row in taken):
+        foreseen, found = (
+            summed(stage, "", [row for row in rows if row.stage == stage and row.rule in timed])
+            for rows in (planned, taken)
+        )
+        judge(f"CPU time of {stage}", "hours", foreseen.cpu_hours, found.cpu_hours, 5 / 3600)
+        judge(f"disk of {stage}", "MB", foreseen.disk_bytes / 1e6, found.disk_bytes / 1e6, 0.2)
+    peaks = {row.rule: row.mb for row in planned}
+    for row in taken:
+        if row.mb:
+            judge(f"memory of {row.rule}", "MB", peaks[row.rule], row.mb, 50)
+    return lines

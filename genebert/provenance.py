@@ -1,0 +1,301 @@
+"""Where a result came from: a record beside the files of every stage, ``{name}.provenance.json``.
+
+A record is a file of its own: what it says of code and hardware must not change the bytes of a result.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from genebert import __version__
+from genebert.errors import GenebertError
+from genebert.files import digest_of, sha256, together, write_json
+from genebert.versions import STAGES
+
+PACKAGES = (
+    "torch",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "safetensors",
+    "scikit-learn",
+    "MOODS-python",
+    "pybedtools",
+    "pyfaidx",
+)
+_SUFFIX = ".provenance.json"
+_OF_MODEL = "provenance.json"
+
+
+class Input(BaseModel):
+    """A file that a stage read: its SHA-256, and the stage that made it (None: it came from outside)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sha256: str
+    made_by: str | None = None
+
+
+class Revision(BaseModel):
+    """Commit of the code that ran, and whether files of it had been changed; None: no git checkout."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    commit: str | None
+    changed: bool | None
+
+
+class Record(BaseModel):
+    """Where the files of one job came from. A stage may keep facts of its own besides (pre-training).
+
+    Attributes
+    ----------
+    stage, version
+        Key and value in :data:`genebert.versions.STAGES`.
+    settings, settings_digest
+        All that decided the result beside the inputs and the seed, and its hash.
+    seed
+        None where nothing is drawn.
+    inputs
+        What was read, by path as the stage was given it; ``root`` is the folder, seen from the record's
+        own, that such paths count from.
+    outputs
+        SHA-256 of what was written, by path from the record's folder.
+    versions, code, hardware
+        With what, and on what.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    stage: str
+    version: int
+    settings: dict[str, Any]
+    settings_digest: str
+    seed: int | None
+    inputs: dict[str, Input]
+    root: str
+    outputs: dict[str, str]
+    versions: dict[str, str]
+    code: Revision
+    hardware: dict[str, str | int]
+
+
+@functools.cache
+def revision() -> Revision:
+    """Return which code this process runs; asked of git once."""
+    project = Path(__file__).resolve().parents[1]
+    try:
+        top = _git(project, "rev-parse", "--show-toplevel")
+        # An installed package may lie in a checkout of something else.
+        if Path(top).resolve() != project:
+            return Revision(commit=None, changed=None)
+        changes = _git(project, "status", "--porcelain", "--", "genebert", "workflow")
+        return Revision(commit=_git(project, "rev-parse", "HEAD"), changed=bool(changes))
+    except (OSError, subprocess.SubprocessError):
+        return Revision(commit=None, changed=None)
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    # Without optional locks: jobs ask at the same time, and none may disturb a commit under way.
+    return subprocess.run(
+        ["git", "--no-optional-locks", *arguments],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+    ).stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, this package and those that compute; none is imported."""
+    found = {"genebert": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def hardware() -> dict[str, str | int]:
+    """Return processor, the cores this process may use, and the GPU if one is in use."""
+    found: dict[str, str | int] = {"cpu": _cpu(), "cores": len(os.sched_getaffinity(0))}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        found |= {"gpu": torch.cuda.get_device_name(), "gpus": torch.cuda.device_count()}
+    return found
+
+
+def _cpu() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _record_of(
+    stage: str,
+    settings: Mapping[str, Any],
+    inputs: Iterable[str | Path],
+    outputs: Iterable[str | Path],
+    seed: int | None = None,
+    **more: Any,
+) -> tuple[Path, Record]:
+    """Return the record of a job that has done its work, and where it belongs; see :func:`recorded`."""
+    files = [Path(path) for path in outputs]
+    path = record_path(files[0])
+    plain = json.loads(json.dumps(settings))
+    record = Record(
+        stage=stage,
+        version=STAGES[stage],
+        settings=plain,
+        settings_digest=digest_of(plain),
+        seed=seed,
+        inputs={str(path): Input(sha256=sha256(path), made_by=_maker(path)) for path in inputs},
+        root=os.path.relpath(Path.cwd(), path.parent),
+        outputs={os.path.relpath(file, path.parent): sha256(file) for file in files},
+        versions=versions(),
+        code=revision(),
+        hardware=hardware(),
+        **more,
+    )
+    return path, record
+
+
+@contextlib.contextmanager
+def recorded(
+    stage: str,
+    outputs: Iterable[str | Path],
+    inputs: Iterable[str | Path],
+    settings: Mapping[str, Any],
+    seed: int | None = None,
+    **more: Any,
+) -> Iterator[None]:
+    """Write the record of what the block makes, beside its first output, once the block has succeeded.
+
+    Where either fails, nothing that the block has written is left.
+
+    Parameters
+    ----------
+    stage
+        Key of :data:`genebert.versions.STAGES`.
+    outputs, inputs
+        Files that are written and read; they are hashed. The block may add to a list of inputs what it
+        only then knows.
+    settings
+        All else that decides the result: anything JSON can hold.
+    seed
+        If anything is drawn.
+    more
+        What the stage keeps besides.
+    """
+    revision()  # of the code that runs: it may be changed before the block ends
+    with together():
+        yield
+        path, record = _record_of(stage, settings, inputs, outputs, seed, **more)
+        write_json(path, record.model_dump())
+
+
+def record_path(file: str | Path) -> Path:
+    """Return where the record of a job lies, whose first output is a file.
+
+    It has the file's name up to the suffix; that of a model has none, for its folder is its name.
+    """
+    file = Path(file)
+    if file.suffix == ".safetensors":
+        return file.with_name(_OF_MODEL)
+    name = file.name.removesuffix(".gz")
+    return file.with_name(f"{name.rpartition('.')[0] or name}{_SUFFIX}")
+
+
+def is_record(path: Path) -> bool:
+    """Return whether a path is that of a record, by its name."""
+    return path.name == _OF_MODEL or path.name.endswith(_SUFFIX)
+
+
+def read_record(path: str | Path) -> Record:
+    """Read a record.
+
+    Raises
+    ------
+    GenebertError
+        If it is missing, damaged, or of another program.
+    """
+    path = Path(path)
+    try:
+        return Record.model_validate_json(path.read_text(encoding="utf-8"), strict=True)
+    except FileNotFoundError:
+        raise GenebertError(f"{path} does not exist", "correct the path") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        what = f"{key}: {first['msg']}" if key else first["msg"]
+    except UnicodeDecodeError as error:
+        what = str(error)
+    raise GenebertError(
+        f"{path} is no record of this version, or damaged ({what})",
+        "run the stage that makes the file beside it again",
+    )
+
+
+def find_record(file: str | Path) -> tuple[Path, Record] | None:
+    """Return the record that names a file among its outputs, and where it lies; None without one.
+
+    Raises
+    ------
+    GenebertError
+        If there is none, and one that might be it is damaged.
+    """
+    file = _joined(Path(file))
+    own = record_path(file)
+    others = sorted(file.parent.glob(f"*{_SUFFIX}"))
+    # Of a model: within its folder, and in the one above, where the history of its training lies.
+    candidates = [own, file.with_name(_OF_MODEL), file.parent / "model" / _OF_MODEL, *others]
+    damaged = None
+    for path in dict.fromkeys(candidates):
+        if not path.is_file():
+            continue
+        try:
+            record = read_record(path)
+        except GenebertError as error:
+            damaged = damaged or error
+            continue
+        if file in output_paths(path, record):
+            return path, record
+    if damaged is not None:
+        raise damaged
+    return None
+
+
+def output_paths(path: Path, record: Record) -> dict[Path, str]:
+    """Return the SHA-256 of the files that a record is of, by absolute path."""
+    return {_joined(path.parent, name): digest for name, digest in record.outputs.items()}
+
+
+def input_paths(path: Path, record: Record) -> dict[Path, Input]:
+    """Return what a record says was read, by absolute path."""
+    return {_joined(path.parent, record.root, name): found for name, found in record.inputs.items()}
+
+
+def _joined(folder: Path, *names: str) -> Path:
+    # As text: a results folder that is a link to another disk counts as lying where the link does.
+    return Path(os.path.normpath(folder.absolute().joinpath(*names)))
+
+
+def _maker(path: str | Path) -> str | None:
+    """Return the stage that made a file; what a stranger's folder holds stops no job."""
+    with contextlib.suppress(GenebertError):
+        if found := find_record(path):
+            return found[1].stage
+    return None

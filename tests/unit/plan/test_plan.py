@@ -1,0 +1,281 @@
+"""The plan: sizes from files, needs that grow with them, sums that add up, and every rule has one."""
+
+import gzip
+import re
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from Bio import bgzf
+
+from genebert import config
+from genebert.cli import main
+from genebert.inputs.sheet import read_samples
+from genebert.plan.ask import memory_mb, need_of_job, runtime_minutes
+from genebert.plan.constants import constants
+from genebert.plan.files import text_of
+from genebert.plan.jobs import STAGES, jobs
+from genebert.plan.needs import need
+from genebert.plan.sizes import Sizes, expected
+from genebert.plan.table import Plan, make_plan
+from genebert.plan.tasks import TaskSizes
+
+
+@pytest.fixture(scope="module")
+def demo(repository: Path) -> config.Config:
+    """The demo, without a GPU."""
+    found = config.load(repository / "config/demo.yaml")
+    compute = found.compute.model_copy(update={"gpus": 0})
+    return found.model_copy(update={"compute": compute})
+
+
+@pytest.fixture
+def in_repository(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths of configurations count from the repository."""
+    monkeypatch.chdir(repository)
+
+
+@pytest.fixture
+def sizes(demo: config.Config, in_repository: None) -> Sizes:
+    """Those of the demo."""
+    return expected(demo, read_samples(demo.samples))
+
+
+def _bigger(sizes: Sizes, factor: int) -> Sizes:
+    def tasks(own: TaskSizes) -> TaskSizes:
+        grown = own.scaled(factor)
+        return replace(grown, records=factor * own.records, gtf_lines=factor * own.gtf_lines)
+
+    return replace(
+        sizes.scaled(factor),
+        bp=factor * sizes.bp,
+        input_mb=factor * sizes.input_mb,
+        motifs=factor * sizes.motifs,
+        peaks={name: factor * number for name, number in sizes.peaks.items()},
+        tasks={name: tasks(own) for name, own in sizes.tasks.items()},
+    )
+
+
+def test_no_job_takes_less_of_more(demo: config.Config, sizes: Sizes) -> None:
+    samples = read_samples(demo.samples)
+    bigger = _bigger(sizes, 3)
+    for job in jobs(demo, samples, sizes):
+        small, large = (need(job.rule, job.names, own, demo) for own in (sizes, bigger))
+        for measure in ("mb", "cpu_seconds", "disk_bytes", "seconds"):
+            assert 0 <= getattr(small, measure) <= getattr(large, measure), (job, measure)
+        assert small.mb > 20, job
+        assert small.cpu_seconds > 0.1, job
+
+
+def test_more_steps_views_and_layers_cost_more(demo: config.Config, sizes: Sizes) -> None:
+    names = {"variant": "multimodal", "seed": "1"}
+
+    def cost(**pretrain: Any) -> float:
+        changed = demo.model_copy(update={"pretrain": demo.pretrain.model_copy(update=pretrain)})
+        return need("pretrain", names, sizes, changed).cpu_seconds
+
+    usual = cost()
+    assert cost(steps=160) > 1.5 * usual
+    assert cost(batch_size=64) > 1.5 * usual
+    assert cost(evaluation_views=1024) > usual
+    small = demo.model_copy(update={"model": config.Model(preset="small")})
+    assert need("pretrain", names, sizes, small).cpu_seconds > 5 * usual
+
+
+def test_gpus_share_the_work_and_nothing_else(repository: Path, in_repository: None) -> None:
+    human = config.load("config/config.yaml")
+    sizes = expected(human, read_samples(human.samples))
+    names = {"variant": "multimodal", "seed": "1"}
+
+    def on(gpus: int, nodes: int = 1) -> Any:
+        compute = human.compute.model_copy(update={"gpus": gpus, "nodes": nodes})
+        return need("pretrain", names, sizes, human.model_copy(update={"compute": compute}))
+
+    one, eight = on(1), on(4, 2)
+    assert one.gpu_seconds == pytest.approx(eight.gpu_seconds)
+    assert one.seconds > 6 * eight.seconds
+    assert on(0).gpu_seconds == 0
+    assert on(0).cpu_seconds > one.cpu_seconds
+
+
+def test_totals_add_up(demo: config.Config, in_repository: None) -> None:
+    plan = make_plan(demo, read_samples(demo.samples))
+    total = plan.total()
+    for measure in ("jobs", "cpu_hours", "gpu_hours", "disk_bytes"):
+        values = [getattr(row, measure) for row in plan.rows]
+        assert getattr(total, measure) == pytest.approx(sum(values))
+        assert sum(getattr(row, measure) for row in plan.stages()) == pytest.approx(sum(values))
+    assert total.mb == max(row.mb for row in plan.rows)
+
+
+def test_every_job_of_the_workflow_is_in_the_plan(repository: Path, in_repository: None) -> None:
+    # Also those of config.yaml, which fetches its inputs.
+    for name in ("demo", "config"):
+        settings = config.load(f"config/{name}.yaml")
+        samples = read_samples(settings.samples)
+        plan = make_plan(settings, samples)
+        command = [sys.executable, "-m", "snakemake", "-n", "--forceall", "--quiet", "rules"]
+        command += ["--configfile", f"config/{name}.yaml"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        rows = re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE)
+        foreseen = {row.rule: row.jobs for row in plan.rows}
+        assert {rule: int(n) for rule, n in rows if rule not in ("all", "total")} == foreseen
+
+
+def test_every_rule_asks_for_memory_and_time(repository: Path) -> None:
+    for path in (repository / "workflow/rules").glob("*.smk"):
+        for block in re.split(r"^ *rule ?(?=\w*:$)", path.read_text(), flags=re.MULTILINE)[1:]:
+            name = block.partition(":")[0]
+            if name != "download":  # runs where Snakemake runs
+                key = f'"{name}"' if name else 'f"task_{kind}"'
+                assert f"mem_mb=memory({key})" in block, (path.name, name)
+                assert f"runtime=runtime({key})" in block, (path.name, name)
+                assert not name or name in STAGES
+
+
+def test_requests_grow_with_attempts_and_leave_room_for_snakemake(
+    demo: config.Config, sizes: Sizes
+) -> None:
+    for job in jobs(demo, read_samples(demo.samples), sizes):
+        one = need(job.rule, job.names, sizes, demo)
+        for ask in (memory_mb, runtime_minutes):
+            first, second, third = (ask(one, attempt) for attempt in (1, 2, 3))
+            assert 0 < first < second < third
+        assert memory_mb(one, 1) >= max(500, 1.5 * one.mb)
+        assert runtime_minutes(one, 1) >= 5
+
+
+def test_requests_follow_the_inputs_that_are_there(
+    demo: config.Config, sizes: Sizes, tmp_path: Path
+) -> None:
+    catalogue = tmp_path / "regions.parquet"
+    files = {"regions": [str(catalogue)]}
+    before = need_of_job("scan_motifs", {"chunk": "0000"}, files, sizes, demo)
+    assert before == need("scan_motifs", {"chunk": "0000"}, sizes, demo)
+    catalogue.write_bytes(bytes(10_000_000))
+    after = need_of_job("scan_motifs", {"chunk": "0000"}, files, sizes, demo)
+    assert after.cpu_seconds > 10 * before.cpu_seconds
+    raw = tmp_path / "peaks.bed"
+    raw.write_text("chr1\t100\t600\n" * 300_000)
+    name = next(iter(sizes.peaks))
+    one = need_of_job("peaks", {"sample": name}, {"raw": [str(raw)]}, sizes, demo)
+    assert one.cpu_seconds > 1.5 * need("peaks", {"sample": name}, sizes, demo).cpu_seconds
+
+
+@pytest.mark.parametrize("packed", ["plain", "gzip", "bgzip"])
+@pytest.mark.parametrize("lines", [0, 1, 7, 40_000])
+def test_lines_are_counted_without_reading_all(tmp_path: Path, packed: str, lines: int) -> None:
+    rows = "".join(f"chr{n % 22}\t{n * 1000}\t{n * 1000 + 500}\tpeak_{n}\n" for n in range(lines))
+    path = tmp_path / "peaks.bed.gz"
+    if packed == "bgzip":
+        with bgzf.BgzfWriter(str(path)) as writer:
+            writer.write(rows)
+    else:
+        path.write_bytes(gzip.compress(rows.encode()) if packed == "gzip" else rows.encode())
+    found = text_of(path)
+    assert found is not None
+    assert found.bytes == len(rows)
+    # Lines grow longer along the file, as places do.
+    assert found.lines == pytest.approx(lines, rel=0.15)
+
+
+def test_what_is_no_text_is_not_counted(tmp_path: Path) -> None:
+    assert text_of(tmp_path / "missing") is None
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(bytes(range(256)) * 40)[:60])
+    assert text_of(tmp_path / "cut.gz") is None
+    (tmp_path / "table.parquet").write_bytes(b"PAR1\x00\xff\xfe" * 100)
+    assert text_of(tmp_path / "table.parquet") is None
+
+
+def test_files_that_are_not_there_are_assumed_and_said_so(
+    demo: config.Config, sizes: Sizes, tmp_path: Path
+) -> None:
+    assert sizes.assumptions == ()
+    sheet = tmp_path / "samples.tsv"
+    rows = Path(demo.samples).read_text().splitlines()
+    header = rows.index("sample\tcell_type\tassay\tformat\tsource")
+    sheet.write_text("\n".join([*rows[header:], "gone\tgone\tATAC-seq\tbed\tdata/gone.bed"]) + "\n")
+    found = expected(demo, read_samples(sheet))
+    typical = constants()["assumed"]["peaks_of_a_sample"]["value"]
+    assert found.peaks["gone"] == typical
+    assert any(text.startswith("1 of 13 peak files are not there yet") for text in found.assumptions)
+    assert found.regions > 10 * sizes.regions
+
+
+def test_tasks_have_the_examples_that_their_caps_allow(sizes: Sizes) -> None:
+    # Sites of each class in each split.
+    assert sizes.tasks["splicing"].examples == 3 * 3 * 80
+    assert sizes.tasks["promoter"].bases == 300
+    assert sizes.tasks["labelled.cell_lines"].bases == 200
+    assert sizes.tasks["variants.HDL"].training == 0
+
+
+def test_a_plan_is_printed(
+    repository: Path, in_repository: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["plan", "--config", "config/demo.yaml", "--gpus", "0", "--cores", "2"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    for rule in ("scan_motifs", "pretrain", "task_promoter", "benchmark", "report", "total"):
+        assert re.search(rf"\b{rule}\b", said)
+    assert "on 2 cores and 0 GPUs: about" in said
+    assert "GPU hours are" not in said
+    with pytest.raises(SystemExit):
+        main(["plan", "--config", "config/config.yaml"])
+    said = capsys.readouterr().out
+    measured = constants()["gpu"]["measured"]
+    assert ("GPU hours are ASSUMED, not measured" in said) != measured
+    assert "13 of 13 peak files are not there yet" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config", "config/none.yaml"], "cannot read config/none.yaml"),
+        (["--config", "config/demo.yaml", "--cores", "0"], "--cores 0"),
+        (["--config", "config/demo.yaml", "--gpus", "-1"], "--gpus -1"),
+    ],
+)
+def test_errors_name_what_is_wrong(
+    arguments: list[str], message: str, in_repository: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["plan", *arguments])
+    assert end.value.code == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert "fix:" in said
+
+
+def test_a_run_that_only_trains_has_a_plan(in_repository: None) -> None:
+    sites = config.load("config/dhs.yaml")
+    plan: Plan = make_plan(sites, read_samples(sites.samples))
+    rules = Counter({row.rule: row.jobs for row in plan.rows})
+    assert rules["pretrain"] == 18
+    assert rules["benchmark"] == rules["summary"] == rules["leakage"] == 0
+
+
+def test_nothing_heavy_is_imported() -> None:
+    program = (
+        "import sys, genebert.plan.ask, genebert.plan.table\n"
+        "print([name for name in ('torch', 'numpy', 'pandas', 'pyarrow') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_constants_say_where_they_come_from() -> None:
+    known = constants()
+    for key in ("command", "date", "machine", "python", "versions"):
+        assert known[key], key
+    assert all(own["basis"] for own in known["assumed"].values())
+    assert known["gpu"]["basis"]
+    for stage in STAGES.keys() - {"task", "benchmark"}:
+        assert {"cpu", "mb"} <= known["stages"][stage].keys(), stage
