@@ -37,7 +37,7 @@ class GenebertError(Exception):
     """
 
     def __init__(self, what: str, fix: str, where: str = "") -> None:
-        self.what, self.fix, self.where = map(_shown, (what, fix, where))
+        self.what, self.fix, self.where = map(shown, (what, fix, where))
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class GenebertError(Exception):
         return f"{self.what}{where}\nfix: {self.fix}"
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """Return text that a terminal can show: what files hold may be long, or move the cursor."""
     if len(text) <= _MOST_SHOWN and text.isprintable():
         return text
@@ -84,6 +84,11 @@ def root_of(error: OSError) -> OSError:
     return error
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says; its kind where it says nothing (a timeout)."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def _reason(error: OSError) -> str:
     # Libraries put their own words before the system's.
-    return os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
+    return os.strerror(error.errno) if error.errno else first_line(error)

@@ -31,8 +31,8 @@ def read_index(fai: str | Path) -> dict[str, tuple[int, ...]]:
         length, _, bases, width = found[name]
         if not 0 < bases < width or not length:
             raise GenebertError(f"contig '{name}' or its lines have no bases", _REINDEX, where)
-    if not found:
-        raise GenebertError(f"{fai} is empty", _REINDEX)
+    if not found or Path(fai).read_bytes().startswith(b"\x1f\x8b"):
+        raise GenebertError(f"{fai} is empty, or compressed", _REINDEX)
     return found
 
 

@@ -67,7 +67,8 @@ def complete_or_absent(path: str | Path) -> Iterator[Path]:
 def together() -> Iterator[None]:
     """Remove the files that the block has written if it raises: they are all there, or none.
 
-    For those of :func:`complete_or_absent` and what is built on it.
+    For those of :func:`complete_or_absent` and what is built on it, written by the thread that runs the
+    block: those of threads that it starts stay.
     """
     written: list[Path] = []
     token = _WRITTEN.set(written)

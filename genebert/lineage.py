@@ -123,7 +123,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 def _code(code: Revision) -> str:
     if code.commit is None:
-        return "not in a git checkout"
+        return "commit unknown: no git checkout, or git cannot read it"
     return f"commit {code.commit}" + (", with changes that are not committed" if code.changed else "")
 
 

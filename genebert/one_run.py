@@ -4,6 +4,8 @@ Snakemake's own lock is a file that a killed run leaves behind. Here the run and
 shared ``flock`` on one file of the results folder, and a run begins only where it gets the exclusive
 one: nobody is alive, nothing needs unlocking. The file says which run has the folder: jobs of an earlier
 one that start late, from a queue, say, find another name there and end before they touch anything.
+
+A run is here one call of Snakemake, with all its jobs; elsewhere it is a task, a model and a seed.
 """
 
 import contextlib
@@ -34,6 +36,11 @@ LOCK = ".run.lock"
 # What was just killed takes a moment to go.
 SECONDS_FOR_THE_KILLED = 3.0
 SECONDS_FOR_SQUEUE = 60.0
+# States of SLURM's jobs that have no process any more.
+_ENDED = {
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED"),
+    *("NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"),
+}
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 # What genebert.files writes before it gets its name.
@@ -41,6 +48,16 @@ _UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
 
 # Locks of the runs that this process is a job of.
 _joined: list[IO[str]] = []
+
+
+def _job() -> str:
+    """Return the SLURM job with which this process ends: cluster, user, number, restarts; or nothing."""
+    of = os.environ
+    # A shell of `salloc` on a login node outlives its job; slurmd has not started it.
+    if not {"SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURMD_NODENAME"} <= of.keys():
+        return ""
+    restarts = of.get("SLURM_RESTART_COUNT", "0")
+    return f"{of['SLURM_CLUSTER_NAME']} {os.getuid()} {of['SLURM_JOB_ID']} {restarts}"
 
 
 @dataclass(frozen=True)
@@ -55,10 +72,13 @@ class Run:
         The kernel that it runs on: containers of one machine differ in host, reboots in this.
     queued
         Whether it hands its jobs to a scheduler.
+    job
+        The SLURM job that it is part of itself, and ends with.
     """
 
     name: str = ""
     queued: bool = False
+    job: str = field(default_factory=_job)
     host: str = field(default_factory=socket.gethostname)
     boot: str = field(default_factory=lambda: _BOOT.read_text().strip() if _BOOT.exists() else "")
     process: int = field(default_factory=os.getpid)
@@ -174,19 +194,19 @@ def _locked(file: IO[str], kind: int) -> bool:
 def _take_over(path: Path, file: IO[str], queued: bool) -> Run:
     """Enter this run into the file that it has locked, and leave room for its jobs."""
     run, before = Run(uuid.uuid4().hex, queued), _read(file)
-    if before.name and before.host != run.host and before.boot != run.boot:
+    elsewhere = before.name and before.host != run.host and before.boot != run.boot
+    if elsewhere and not _has_ended(before.job):
         # Locks of some shared file systems hold on one machine only.
+        job = f" of SLURM job {before.job.split()[2]}" if before.job else ""
         raise GenebertError(
             f"a run of {path.parent} that began on {before.host} at {before.began} (process "
-            f"{before.process}) was killed there, or is alive: this machine cannot tell",
+            f"{before.process}{job}) was killed there, or is alive: this machine cannot tell",
             f"call snakemake on {before.host}; if that run is dead for certain, first `rm {path}` here",
         )
     if queued or before.queued:
         _stop_if_in_queue(path.parent)
     try:
-        for left in path.parent.rglob(".*.tmp"):
-            if _UNFINISHED.fullmatch(left.name):
-                left.unlink(missing_ok=True)
+        _remove_unfinished(path.parent)
         file.seek(0)
         file.truncate()
         file.write(json.dumps(asdict(run)))
@@ -198,6 +218,16 @@ def _take_over(path: Path, file: IO[str], queued: bool) -> Run:
     if not _locked(file, fcntl.LOCK_SH) or _read(file) != run:
         raise _occupied(path, _read(file))
     return run
+
+
+def _remove_unfinished(results: Path) -> None:
+    """Remove what killed processes left half-written; results folders inside have runs of their own."""
+    for folder, inside, names in os.walk(results):
+        if LOCK in names and Path(folder) != results:
+            inside.clear()
+            continue
+        for name in filter(_UNFINISHED.fullmatch, names):
+            Path(folder, name).unlink(missing_ok=True)
 
 
 def _read(file: IO[str]) -> Run:
@@ -249,6 +279,40 @@ def _holders(path: Path) -> dict[int, str]:
 
 def _short(command: str) -> str:
     return textwrap.shorten(command, 80, placeholder=" …")
+
+
+def _has_ended(job: str) -> bool:
+    """Return whether a SLURM job has ended for certain, and every process of it; False of no job."""
+    if not job:
+        return False
+    cluster, user, number, restarts = job.split()
+    own = _job().split()
+    if own[:3] == [cluster, user, number]:
+        # SLURM starts a job again once it has ended it.
+        return own[3] != restarts
+    # Another cluster has other jobs of these numbers; jobs of others may be hidden.
+    if user != str(os.getuid()) or cluster != _cluster():
+        return False
+    code, said = _slurm("squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={number}")
+    return said.endswith("Invalid job id specified") if code else set(said.split()) <= _ENDED
+
+
+def _cluster() -> str:
+    """Return the name of the cluster whose commands there are; empty where there are none."""
+    config = _slurm("scontrol", "show", "config")[1]
+    named = re.search(r"^ClusterName\s*=\s*(\S+)", config, re.MULTILINE)
+    return named[1] if named else ""
+
+
+def _slurm(*command: str) -> tuple[int, str]:
+    """Return how a command of SLURM ended and what it said, 1 and nothing where there is no answer."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=SECONDS_FOR_SQUEUE, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return 1, ""
+    return done.returncode, (done.stderr if done.returncode else done.stdout).strip()
 
 
 def _stop_if_in_queue(results: Path) -> None:

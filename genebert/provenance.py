@@ -25,9 +25,12 @@ from genebert.versions import STAGES
 PACKAGES = (
     "torch",
     "numpy",
+    "scipy",
     "pandas",
     "pyarrow",
     "safetensors",
+    "transformers",
+    "tokenizers",
     "scikit-learn",
     "MOODS-python",
     "pybedtools",
@@ -47,7 +50,10 @@ class Input(BaseModel):
 
 
 class Revision(BaseModel):
-    """Commit of the code that ran, and whether files of it had been changed; None: no git checkout."""
+    """Commit of the code that ran, and whether files of it had been changed.
+
+    None: the code lies in no git checkout, or git is not there or cannot read it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -95,21 +101,20 @@ def revision() -> Revision:
     """Return which code this process runs; asked of git once."""
     project = Path(__file__).resolve().parents[1]
     try:
-        top = _git(project, "rev-parse", "--show-toplevel")
-        # An installed package may lie in a checkout of something else.
-        if Path(top).resolve() != project:
-            return Revision(commit=None, changed=None)
         changes = _git(project, "status", "--porcelain", "--", "genebert", "workflow")
         return Revision(commit=_git(project, "rev-parse", "HEAD"), changed=bool(changes))
     except (OSError, subprocess.SubprocessError):
         return Revision(commit=None, changed=None)
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def _git(project: Path, *arguments: str) -> str:
+    # Named rather than searched for: an installed package may lie in a checkout of something else; and
+    # git does not ask who owns what is named. A colleague's checkout is read: its code runs already.
+    checkout = (f"--git-dir={project / '.git'}", f"--work-tree={project}")
     # Without optional locks: jobs ask at the same time, and none may disturb a commit under way.
     return subprocess.run(
-        ["git", "--no-optional-locks", *arguments],
-        cwd=folder,
+        ["git", "--no-optional-locks", *checkout, *arguments],
+        cwd=project,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -162,7 +167,7 @@ def _record_of(
         settings=plain,
         settings_digest=digest_of(plain),
         seed=seed,
-        inputs={str(path): Input(sha256=sha256(path), made_by=_maker(path)) for path in inputs},
+        inputs={str(path): _input(path) for path in inputs},
         root=os.path.relpath(Path.cwd(), path.parent),
         outputs={os.path.relpath(file, path.parent): sha256(file) for file in files},
         versions=versions(),
@@ -191,8 +196,8 @@ def recorded(
     stage
         Key of :data:`genebert.versions.STAGES`.
     outputs, inputs
-        Files that are written and read; they are hashed. The block may add to a list of inputs what it
-        only then knows.
+        Files that are written and read; what is written is hashed, and what is read where its maker's
+        record is missing or not newer. The block may add to a list of inputs what it only then knows.
     settings
         All else that decides the result: anything JSON can hold.
     seed
@@ -293,9 +298,18 @@ def _joined(folder: Path, *names: str) -> Path:
     return Path(os.path.normpath(folder.absolute().joinpath(*names)))
 
 
-def _maker(path: str | Path) -> str | None:
-    """Return the stage that made a file; what a stranger's folder holds stops no job."""
-    with contextlib.suppress(GenebertError):
+def _input(path: str | Path) -> Input:
+    """Return what to record of a file that was read; what a stranger's folder holds stops no job.
+
+    A genome is read by a hundred jobs: where its maker's record is newer than the file, the SHA-256 in
+    that record is taken, and the file is not read for it. A file written since is newer, or as old where
+    the disk's clock is coarse, and is hashed. Missed is one put in its place with an older time;
+    Snakemake goes by the same times, and :func:`genebert.lineage.lineage` hashes all files anew.
+    """
+    digest = made_by = None
+    with contextlib.suppress(GenebertError, OSError):
         if found := find_record(path):
-            return found[1].stage
-    return None
+            made_by = found[1].stage
+            if Path(path).stat().st_mtime_ns < found[0].stat().st_mtime_ns:
+                digest = output_paths(*found)[_joined(Path(path))]
+    return Input(sha256=digest or sha256(path), made_by=made_by)

@@ -7,26 +7,23 @@ cluster would then hold a GPU and compute on the CPU.
 import importlib.util
 import runpy
 import shutil
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from genebert.config import Compute
 from genebert.errors import GenebertError
 
-_FIX = (
-    "install a CUDA build of torch (https://pytorch.org/get-started/locally) where the "
-    "jobs run, or set `compute.gpus: 0`"
-)
+_WHERE = "https://pytorch.org/get-started/locally"
+_FIX = f"install a CUDA build of torch ({_WHERE}) where the jobs run, or set `compute.gpus: 0`"
 
 
-def built_for_gpus() -> bool:
-    """Return whether torch is built for CUDA or ROCm; false too where there is no torch."""
+def torch_build() -> dict[str, Any]:
+    """Return what torch says of its build (``__version__``, ``cuda``, ``hip``), if there is one."""
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
-        return False
+        return {}
     # A few assignments, which need nothing of torch.
-    build = runpy.run_path(str(Path(spec.origin).with_name("version.py")))
-    return build.get("cuda") is not None or build.get("hip") is not None
+    return runpy.run_path(str(Path(spec.origin).with_name("version.py")))
 
 
 def check_torch(compute: Compute) -> str | None:
@@ -41,11 +38,16 @@ def check_torch(compute: Compute) -> str | None:
     Raises
     ------
     GenebertError
-        If jobs would fail: GPUs are required, or more than one is asked for.
+        If jobs would fail: there is no torch, GPUs are required, or more than one is asked for.
     """
-    if compute.gpus == 0 or built_for_gpus():
+    if compute.gpus == 0:
         return None
-    what = f"torch {version('torch')} is built without CUDA, and compute.gpus is {compute.gpus}"
+    build = torch_build()
+    if not build:
+        raise GenebertError("torch is not installed", f"install it where the jobs run ({_WHERE})")
+    if build.get("cuda") is not None or build.get("hip") is not None:
+        return None
+    what = f"torch {build['__version__']} is built without CUDA, and compute.gpus is {compute.gpus}"
     if compute.require_gpu or compute.gpus > 1:
         raise GenebertError(what, _FIX)
     if shutil.which("sbatch") or shutil.which("nvidia-smi"):

@@ -29,6 +29,16 @@ _PREDICTIONS = {
 }
 
 
+class _Part(BaseModel):
+    """The figures of a part: numbers of examples, and metrics."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    __pydantic_extra__: dict[str, float | None]
+
+    examples: int
+    positives: int | None = None
+
+
 class _Facts(BaseModel):
     """What every ``metrics.json`` holds; runs keep more."""
 
@@ -41,7 +51,7 @@ class _Facts(BaseModel):
     seed: int
     simulated: bool
     dataset_sha256: str
-    metrics: dict[str, dict[str, float | None]]
+    metrics: dict[str, _Part]
 
 
 def read_facts(run: str | Path) -> dict[str, Any]:

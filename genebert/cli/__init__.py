@@ -5,15 +5,16 @@ Stages are imported when they are run, so that a light one starts at once.
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from genebert import __version__, one_run
 from genebert.cli import benchmarks, corpus, inputs, models, plan, provenance
 from genebert.cli.options import Stage
-from genebert.errors import GenebertError, fix_of, root_of
+from genebert.errors import GenebertError, first_line, fix_of, root_of, shown, unwritable
 
 STAGES = (
     inputs.STAGES | corpus.STAGES | models.STAGES | benchmarks.STAGES | provenance.STAGES | plan.STAGES
@@ -23,13 +24,16 @@ STAGES = (
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one sub-command; exit 0, or 1 with what is wrong and how to mend it."""
     parser = build_parser()
-    options = parser.parse_args(arguments)
+    try:
+        options = parser.parse_args(arguments)
+    finally:
+        _say("", sys.stdout)  # what --help has left to be written
     stage: Stage = options.stage
     # Schedulers stop jobs with SIGTERM: leave as from any error, so that temporary files are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         one_run.join()
-        print(stage(options), file=options.stream)
+        _say(f"{stage(options)}\n", options.stream)
     except GenebertError as error:
         if options.debug:
             raise
@@ -43,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         root = root_of(error)
         # Nameless is what a log refuses.
         where = "" if root.filename else f" (`genebert {options.command}`)"
-        _fail(f"{str(root).splitlines()[0]}{where}\nfix: {fix_of(root)}")
+        _fail(f"{shown(first_line(root))}{where}\nfix: {fix_of(root)}")
     except Exception as error:
         if options.debug:
             raise
@@ -52,6 +56,21 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             f"fix: run again as `genebert --debug {options.command} …` and report the traceback"
         )
     sys.exit(0)
+
+
+def _say(text: str, stream: TextIO) -> None:
+    """Print; where the reader has left, as `head` does, end without a word."""
+    try:
+        print(text, end="", file=stream, flush=True)
+    except OSError as error:
+        left = isinstance(error, BrokenPipeError)
+        if stream is sys.stderr and not left:
+            raise
+        # Python flushes once more at its end: into nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if left:
+            sys.exit(1)
+        _fail(str(unwritable("stdout", error)))
 
 
 def _fail(message: str) -> NoReturn:

@@ -165,7 +165,7 @@ def _status(answer: requests.Response) -> str:
 def _asked_pause(answer: requests.Response) -> float:
     """Return the seconds that Retry-After names, as a number or as a date; 0 without one."""
     text = answer.headers.get("Retry-After", "").strip()
-    if text.isdigit():
+    if text.isdecimal():
         return float(text)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())

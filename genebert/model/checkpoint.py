@@ -1,7 +1,10 @@
 """A model as a folder: ``config.json`` and ``model.safetensors``."""
 
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -76,12 +79,25 @@ def load_model(folder: str | Path, motif_digest: str | None = None) -> tuple[Gen
             "use the corpus it was trained with, or pre-train on this one",
             str(folder),
         )
+    _check_sizes(card, tensors, folder)
     model = GeneBERT(card.settings, len(card.motifs))
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise GenebertError(
-            f"{folder}: weights and config.json disagree ({str(error).splitlines()[1].strip()})",
-            "delete the folder and pre-train again",
-        ) from None
+    model.load_state_dict(tensors)
     return model.eval(), card
+
+
+def _check_sizes(card: Card, tensors: Mapping[str, torch.Tensor], folder: Path) -> None:
+    """Refuse weights of another network before one is made: config.json may ask for any size."""
+    layers = card.settings.sequence.layers + sum(card.settings.region.depths)
+    expected = {}
+    if layers <= len(tensors):
+        # Sizes beyond what any tensor has are a RuntimeError even where nothing is allocated.
+        with contextlib.suppress(RuntimeError), torch.device("meta"):
+            network = GeneBERT(card.settings, len(card.motifs))
+            expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if found != expected:
+        other = sorted(name for name in found.keys() | expected if found.get(name) != expected.get(name))
+        raise GenebertError(
+            f"{folder}: weights and config.json disagree ({', '.join(other[:3])})",
+            "delete the folder and pre-train again",
+        )

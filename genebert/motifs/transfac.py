@@ -69,7 +69,7 @@ def parse_transfac(lines: Iterable[tuple[int, str]], path: str) -> list[Motif]:
                     f"the matrix has columns '{text}'", "name its columns A, C, G, T", where
                 )
             record.started = record.started or number
-        elif key.isdigit():
+        elif key.isdecimal():
             _add_column(record, int(key), text.split(), where)
         elif key == "CC" and (comment := _COMMENT.match(text)):
             record.fields[comment.group(1)] = comment.group(2).strip()

@@ -1,12 +1,16 @@
 """How much a file holds, without reading it all: a plan and a dry run must be quick."""
 
+import codecs
 import gzip
 import io
 import struct
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 _HEAD = 1 << 16  # bytes of text from which the length of a line is learnt
+# A file may pack so many times as well as it begins; one that says it does still better was cut off.
+_BETTER = 5
 
 
 class Text(NamedTuple):
@@ -37,8 +41,9 @@ def text_of(path: str | Path) -> Text | None:
             head = stream.read(_HEAD)
             whole = len(head) < _HEAD
             size = len(head) if whole else _unpacked(file) if packed else file.seek(0, io.SEEK_END)
-        lines = head.decode("utf-8").splitlines()
-    except (OSError, EOFError, UnicodeDecodeError):
+        # The head may end within a character.
+        lines = codecs.getincrementaldecoder("utf-8")().decode(head, final=whole).splitlines()
+    except (OSError, EOFError, zlib.error, struct.error, UnicodeDecodeError):
         return None
     if whole:
         return Text(size, len(lines), lines)
@@ -56,9 +61,22 @@ def _unpacked(file: io.BufferedReader) -> int:
         file.seek(place)
         header = file.read(18)
         if header[12:16] != b"BC\x02\x00":  # no bgzip: one member, as a rule
-            file.seek(end - 4)
-            return max(total + struct.unpack("<I", file.read(4))[0], end)
+            return total + _of_member(file, place, end)
         place += struct.unpack("<H", header[16:18])[0] + 1
         file.seek(place - 4)
         total += struct.unpack("<I", file.read(4))[0]
     return total
+
+
+def _of_member(file: io.BufferedReader, place: int, end: int) -> int:
+    """Return the bytes that a gzip member unpacks to; raise EOFError where what it says cannot be."""
+    file.seek(place)
+    packed = file.read(_HEAD)
+    member = zlib.decompressobj(wbits=31)
+    unpacked = len(member.decompress(packed, 64 * _HEAD))
+    ratio = unpacked / (len(packed) - len(member.unconsumed_tail) - len(member.unused_data))
+    file.seek(end - 4)
+    size: int = struct.unpack("<I", file.read(4))[0]
+    if size > _BETTER * ratio * (end - place):
+        raise EOFError("cut off")
+    return max(size, end - place)

@@ -8,7 +8,7 @@ from genebert.inputs.sheet import Sample
 from genebert.plan.sizes import Sizes
 
 # The stage of each rule, in the order in which they run; tasks have a rule a type.
-STAGES = {
+STAGE_OF = {
     "download": "reference",
     "checksums": "reference",
     "index_genome": "reference",
@@ -42,7 +42,7 @@ class Job:
     @property
     def stage(self) -> str:
         """Of the rule."""
-        return STAGES.get(self.rule) or STAGES[self.rule.partition("_")[0]]
+        return STAGE_OF.get(self.rule) or STAGE_OF[self.rule.partition("_")[0]]
 
 
 def jobs(config: Config, samples: Sequence[Sample], sizes: Sizes) -> Iterator[Job]:

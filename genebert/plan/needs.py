@@ -42,6 +42,8 @@ class Load:
         Of results whose size is known, beside the measured ones.
     gpus, threads
         That it asks for.
+    workers
+        Processes on each machine, which hold the same each.
     """
 
     stage: str
@@ -51,6 +53,7 @@ class Load:
     result_bytes: float = 0.0
     gpus: int = 0
     threads: int = 1
+    workers: int = 1
 
     def counted(self) -> dict[str, float]:
         """Return the units, and what networks take by the rates of training: GPUs spare the CPU."""
@@ -65,7 +68,7 @@ class Need:
     Attributes
     ----------
     mb
-        Peak memory of the host.
+        Peak memory of the host; where there are several machines, of each.
     cpu_seconds
         User and system.
     gpu_seconds
@@ -106,7 +109,7 @@ def need(rule: str, names: Names, sizes: Sizes, config: Config) -> Need:
     gpu = load.work.gpu_seconds()
     # A thread of the host waits beside each GPU.
     mb += constants()["gpu"]["host_mb"]
-    return Need(mb, cpu + gpu, gpu, disk, cpu + gpu / load.gpus)
+    return Need(load.workers * mb, cpu + gpu, gpu, disk, cpu + gpu / load.gpus)
 
 
 def load_of(rule: str, names: Names, sizes: Sizes, config: Config) -> Load:
@@ -125,12 +128,18 @@ def _chunk(rule: str, names: Names, sizes: Sizes, config: Config) -> Load:
     return Load(rule, _units(sizes, config.motifs.chunks))
 
 
+def _manifest(rule: str, names: Names, sizes: Sizes, config: Config) -> Load:
+    """Return the load of the manifest, which reads a part at a time."""
+    return Load(rule, {**_units(sizes, 1), "part_hits": sizes.hits / config.motifs.chunks})
+
+
 def _units(sizes: Sizes, chunks: int) -> dict[str, float]:
     bases = sizes.regions * sizes.width / chunks
     return {
         "bp": sizes.bp,
         "input_mb": sizes.input_mb,
         "peaks": sum(sizes.peaks.values()),
+        "largest_sample": max(sizes.peaks.values()),
         "regions": sizes.regions / chunks,
         "hits": sizes.hits / chunks,
         "scanned": bases * sizes.motifs,
@@ -164,11 +173,11 @@ def _task(rule: str, names: Names, sizes: Sizes, config: Config) -> Load:
 def _gathering(rule: str, names: Names, sizes: Sizes, config: Config) -> Load:
     """Return the load of the table and of the page."""
     runs = config.runs()
-    predictions = sum(sizes.tasks[task].held_out for task, _, _ in runs)
     units = {
-        "predictions": predictions,
+        **_units(sizes, 1),
+        "part_hits": sizes.hits / config.motifs.chunks,
+        "predictions": sum(sizes.tasks[task].held_out for task, _, _ in runs),
         "runs": len(runs),
-        "regions": sizes.regions,
         "drawn": len(config.benchmarks.tasks) + len(config.pretrain.variants),
     }
     return Load(rule, units)
@@ -196,6 +205,7 @@ def _pretrain(rule: str, names: Names, sizes: Sizes, config: Config) -> Load:
         result_bytes=4 * training.weights(config.model, sizes.motifs),
         gpus=gpus,
         threads=settings.threads,
+        workers=max(1, config.compute.gpus if variant.trained else 1),
     )
 
 
@@ -277,7 +287,7 @@ _LOADS: dict[str, Callable[[str, Names, Sizes, Config], Load]] = {
     "motifs": _whole,
     "scan_motifs": _chunk,
     "corpus": _chunk,
-    "manifest": _whole,
+    "manifest": _manifest,
     "npmi": _whole,
     "pretrain": _pretrain,
     "embed": _looking,

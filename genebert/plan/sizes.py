@@ -1,12 +1,14 @@
 """How much there will be of everything: from configuration, sheet and the files that are there."""
 
-import gzip
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 
 from genebert.config import Config
+from genebert.errors import GenebertError
+from genebert.files import read_lines
 from genebert.inputs.sheet import Sample
 from genebert.inputs.source import parse_source
 from genebert.plan.constants import assumed, constants
@@ -15,6 +17,7 @@ from genebert.plan.tasks import Places, TaskSizes, task_sizes
 
 # Peak files of so many bytes together are read, to count the places that they share.
 _READ = 16 << 20
+_PEAK = re.compile(r"([^\t]+)\t([0-9]{1,10})\t([0-9]{1,10})\b")
 
 
 @dataclass(frozen=True)
@@ -100,17 +103,18 @@ def expected(config: Config, samples: Sequence[Sample]) -> Sizes:
         by_type[sample.cell_type] = by_type.get(sample.cell_type, 0) + peaks[sample.sample]
     regions = min(_loci(config, samples, peaks, found, said), known // config.regions.width or 1)
     openings = min(sum(by_type.values()), regions * len(by_type))
-    motifs = _motifs(paths["motifs.file"], found, said)
+    motifs = _motifs(paths["motifs.file"], said)
     sources = {
         **{text: paths[key] for key, text in config.sources().items()},
         **{sample.source.text: sample.path for sample in samples},
     }
     fetched = _fetched(sources, said)
-    by_path = {path: Path(path).stat().st_size for path in sources.values() if Path(path).is_file()}
+    there = {path for text, path in sources.items() if text not in fetched and Path(path).is_file()}
+    lying = sum(Path(path).stat().st_size for path in there)
     sizes = Sizes(
         bp=bp,
         known_bp=known,
-        input_mb=(sum(by_path.values()) + sum(fetched.values())) / 1e6,
+        input_mb=(lying + sum(fetched.values())) / 1e6,
         fetched=fetched,
         peaks=peaks,
         cell_types=len(by_type),
@@ -139,7 +143,7 @@ def _genome(path: str, found: Mapping[str, Text | None], said: list[str]) -> tup
     text = found[path]
     if text is None:
         bp = round(assumed("genome_bp"))
-        said.append(f"{path} is not there yet: a genome of {bp:,} bp")
+        said.append(f"{path} is not there yet, or no text: a genome of {bp:,} bp")
         return bp, bp
     # A stretch of N packs to nothing: what is known is what takes space.
     bits = Path(path).stat().st_size * 8
@@ -159,7 +163,10 @@ def _peaks(
         peaks[sample.sample] = max(1, min(number, top or number))
     absent = sum(found[sample.path] is None for sample in samples)
     if absent:
-        said.append(f"{absent} of {len(samples)} peak files are not there yet: {typical:,} peaks each")
+        said.append(
+            f"{absent} of {len(samples)} peak files are not there yet, or no text: "
+            f"{typical:,} peaks each"
+        )
     return peaks
 
 
@@ -173,7 +180,10 @@ def _loci(
     """Return how many different places the peaks lie at."""
     texts = [found[sample.path] for sample in samples]
     if all(texts) and sum(text.bytes for text in texts if text) <= _READ and config.peaks.top is None:
-        return len(set().union(*(_places(sample.path, config.regions.width) for sample in samples)))
+        try:
+            return len(set().union(*(_places(sample.path, config.regions.width) for sample in samples)))
+        except GenebertError:
+            pass  # a damaged file: preflight says which and how
     power, total, number = assumed("sharing_power"), sum(peaks.values()), len(peaks)
     said.append(
         f"peaks are shared between samples as in a published index of DNase sites: of {number} samples, "
@@ -184,25 +194,17 @@ def _loci(
 
 def _places(path: str, width: int) -> set[tuple[str, int]]:
     """Return the middles of a file's peaks, in steps of a region's width."""
-    packed = Path(path).read_bytes()
-    text = (gzip.decompress(packed) if packed[:2] == b"\x1f\x8b" else packed).decode("utf-8", "replace")
-    places = set()
-    for row in text.splitlines():
-        cells = row.split("\t", 3)
-        if len(cells) >= 3 and cells[1].isdigit() and cells[2][:1].isdigit():
-            places.add((cells[0], (int(cells[1]) + int(cells[2].split()[0])) // 2 // width))
-    return places
+    peaks = filter(None, (_PEAK.match(row) for _, row in read_lines(path)))
+    return {(peak[1], (int(peak[2]) + int(peak[3])) // 2 // width) for peak in peaks}
 
 
-def _motifs(path: str, found: Mapping[str, Text | None], said: list[str]) -> int:
-    text = found[path]
-    if text is None:
-        said.append(f"{path} is not there yet: {assumed('motifs'):,.0f} motifs")
-        return round(assumed("motifs"))
+def _motifs(path: str, said: list[str]) -> int:
     heads = (">", "MOTIF ", "ID ", "ID\t")  # JASPAR, MEME, TRANSFAC
-    opened = gzip.open if path.endswith("gz") else open
-    with opened(path, "rt", encoding="utf-8", errors="replace") as rows:
-        return max(1, sum(row.startswith(heads) for row in rows))
+    try:
+        return max(1, sum(row.startswith(heads) for _, row in read_lines(path)))
+    except GenebertError:
+        said.append(f"{path} is not there yet, or no text: {assumed('motifs'):,.0f} motifs")
+        return round(assumed("motifs"))
 
 
 def _fetched(sources: Mapping[str, str], said: list[str]) -> dict[str, int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from genebert.config import Config
 from genebert.inputs.sheet import Sample
 from genebert.plan.constants import constants
-from genebert.plan.jobs import STAGES, Job, jobs
+from genebert.plan.jobs import STAGE_OF, Job, jobs
 from genebert.plan.needs import Need, need
 from genebert.plan.sizes import Sizes, expected
 
@@ -73,9 +73,9 @@ def make_plan(config: Config, samples: Sequence[Sample]) -> Plan:
     needs: dict[tuple[str, str], list[Need]] = {}
     for job in jobs(config, samples, sizes):
         needs.setdefault((job.stage, job.rule), []).append(_need(job, sizes, config))
-    order = list(STAGES)
+    order = list(STAGE_OF)
     rows = [_row(stage, rule, own) for (stage, rule), own in needs.items()]
-    rows.sort(key=lambda row: order.index(row.rule if row.rule in STAGES else "task"))
+    rows.sort(key=lambda row: order.index(row.rule if row.rule in STAGE_OF else "task"))
     return Plan(rows, sizes, config.compute.gpus)
 
 

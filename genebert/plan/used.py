@@ -3,13 +3,16 @@
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
 
-from genebert.plan.jobs import STAGES, Job
+from genebert.plan.jobs import STAGE_OF, Job
 from genebert.plan.table import Row, summed
 
 # Snakemake looks at a job each half second at first, and each 30 s after the first 15 s: what a job
 # does after the last look is in its seconds alone.
 _OFTEN, _SELDOM = 15.0, 30.0
+# Hours of CPU below which differences count nothing.
+_SECONDS = 5 / 3600
 
 
 def used(results: str | Path, jobs: Sequence[Job]) -> list[Row]:
@@ -49,7 +52,7 @@ def timing_of(job: Job) -> str:
     }
     if job.rule in known:
         return known[job.rule].format(**names)
-    return f"task.{names['task']}.tsv" if job.rule not in STAGES else f"{job.rule}.tsv"
+    return f"task.{names['task']}.tsv" if job.rule not in STAGE_OF else f"{job.rule}.tsv"
 
 
 def results_of(job: Job, results: Path) -> Iterator[Path]:
@@ -99,7 +102,8 @@ def strayed(planned: Sequence[Row], taken: Sequence[Row], factor: float = 2.0) -
     """Return where a plan was wrong by more than a factor, a line each.
 
     Compared are CPU time and disk of each stage, and peak memory of each rule, of rules that left
-    timings; differences of seconds, and of what a few files take, count nothing.
+    timings; differences of seconds, and of what a few files take, count nothing. Processors differ in
+    speed: CPU times count by the median of the stages' quotients of used and planned, one for all.
 
     Parameters
     ----------
@@ -118,12 +122,18 @@ def strayed(planned: Sequence[Row], taken: Sequence[Row], factor: float = 2.0) -
         if high > factor * low:
             lines.append(f"{what}: planned {foreseen:.4g} {unit}, used {found:.4g} {unit}")
 
-    for stage in dict.fromkeys(row.stage for row in taken):
-        foreseen, found = (
+    stages = {
+        stage: [
             summed(stage, "", [row for row in rows if row.stage == stage and row.rule in timed])
             for rows in (planned, taken)
-        )
-        judge(f"CPU time of {stage}", "hours", foreseen.cpu_hours, found.cpu_hours, 5 / 3600)
+        ]
+        for stage in dict.fromkeys(row.stage for row in taken)
+    }
+    long = [pair for pair in stages.values() if min(row.cpu_hours for row in pair) >= _SECONDS]
+    slower = median([found.cpu_hours / foreseen.cpu_hours for foreseen, found in long] or [1.0])
+    for stage, (foreseen, found) in stages.items():
+        what = f"CPU time of {stage} (a processor {slower:.2g} times as slow as that of the plan)"
+        judge(what, "hours", slower * foreseen.cpu_hours, found.cpu_hours, _SECONDS)
         judge(f"disk of {stage}", "MB", foreseen.disk_bytes / 1e6, found.disk_bytes / 1e6, 0.2)
     peaks = {row.rule: row.mb for row in planned}
     for row in taken:

@@ -80,6 +80,20 @@ def spread(nodes: int, arguments: Sequence[str]) -> Machine | None:
     """
     if nodes == 1:
         return None
+    job = slurm_job(nodes)
+    if os.environ.get(_STARTED) == job:
+        return _this_machine(os.environ)
+    _exec_srun(nodes, job, arguments)
+
+
+def slurm_job(nodes: int) -> str:
+    """Return the number of the SLURM job that this process is part of.
+
+    Raises
+    ------
+    GenebertError
+        If it is part of none: there are no machines but this one.
+    """
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
         raise GenebertError(
@@ -87,9 +101,7 @@ def spread(nodes: int, arguments: Sequence[str]) -> Machine | None:
             f"run snakemake with --workflow-profile workflow/profiles/slurm, or {_ONE_MACHINE}",
             "compute.nodes",
         )
-    if os.environ.get(_STARTED) == job:
-        return _this_machine(os.environ)
-    _exec_srun(nodes, job, arguments)
+    return job
 
 
 def srun_command(nodes: int, arguments: Sequence[str]) -> list[str]:

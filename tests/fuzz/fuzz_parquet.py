@@ -40,7 +40,7 @@ def _on_table(change: Callable[[pa.Table, Rng], pa.Table]) -> Mutator:
             if kept and not table.schema.metadata:
                 table = table.replace_schema_metadata(kept)
             pq.write_table(table, out, row_group_size=groups, store_schema=bool(rng.integers(2)))
-        except (pa.ArrowException, OSError):
+        except (pa.ArrowException, OSError, UnicodeError):
             return data  # what an earlier mutation left cannot be read or written
         return out.getvalue()
 

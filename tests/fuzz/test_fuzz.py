@@ -115,7 +115,8 @@ def _try(world: World, target: Target, data: bytes | None, folder: Path) -> str:
 def _debugged(*arguments: object) -> str:
     """Return the traceback of a run."""
     try:
-        return call("--debug", *arguments)[1][-1000:]
+        with _bounded():
+            return call("--debug", *arguments)[1][-1000:]
     except BaseException:
         return traceback.format_exc()[-2500:]
 

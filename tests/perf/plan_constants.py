@@ -37,7 +37,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from corpus import peak_starts
 from plan_assumed import ASSUMED, GPU
-from plan_project import WIDTH, more_peaks, more_predictions, run_project, write_project
+from plan_project import (
+    WIDTH,
+    Measured,
+    more_peaks,
+    more_predictions,
+    more_regions,
+    peaks_of_collections,
+    run_project,
+    write_project,
+)
 from scan import processor
 from scipy.optimize import nnls
 
@@ -67,18 +76,19 @@ QUICK: list[Numbers] = [
 
 # What takes the unit itself, beside what is measured, is marked by =: a MB of columns takes a MB.
 IN_MEMORY = ["motifs", "=corpus_mb", "=held_mb"]
+IN_REPORT = ["predictions", "part_hits", "=corpus_mb"]
 # What each measure of a stage depends on, beside what starting takes.
 UNITS: dict[str, dict[str, list[str]]] = {
     "checksums": {"cpu": ["input_mb"]},
     "index_genome": {"cpu": ["bp"], "bytes": ["bp"]},
-    "preflight": {"cpu": ["peaks"], "mb": ["peaks"]},
+    "preflight": {"cpu": ["peaks"], "mb": ["largest_sample"]},
     "preflight_task": {"cpu": ["records"], "mb": ["records"]},
     "peaks": {"cpu": ["peaks"], "mb": ["peaks"], "bytes": ["peaks"]},
-    "regions": {"cpu": ["peaks"], "mb": ["peaks"], "bytes": ["peaks"]},
+    "regions": {"cpu": ["peaks"], "mb": ["peaks", "largest_sample"], "bytes": ["peaks"]},
     "motifs": {"cpu": ["motif_pairs"], "mb": ["motifs"], "bytes": ["motifs"]},
     "scan_motifs": {"cpu": ["scanned"], "mb": ["block"]},
     "corpus": {"cpu": ["hits"], "mb": ["hits"], "bytes": ["hits"]},
-    "manifest": {"cpu": ["regions"], "mb": ["regions"]},
+    "manifest": {"cpu": ["hits"], "mb": ["part_hits"]},
     "npmi": {"cpu": ["regions"], "mb": ["=corpus_mb"]},
     "pretrain": {"cpu": ["fitted", "work"], "mb": IN_MEMORY},
     "embed": {"mb": IN_MEMORY, "bytes": ["embedded"]},
@@ -95,7 +105,7 @@ UNITS: dict[str, dict[str, list[str]]] = {
     "benchmark.distance": {"cpu": ["work"], "mb": IN_MEMORY},
     "leakage": {"cpu": ["examples", "regions"], "mb": ["examples", "regions"]},
     "summary": {"cpu": ["predictions"], "mb": ["predictions"], "bytes": ["runs"]},
-    "report": {"cpu": ["predictions", "regions"], "mb": ["predictions", "regions"], "bytes": ["drawn"]},
+    "report": {"cpu": ["predictions", "regions"], "mb": IN_REPORT, "bytes": ["drawn"]},
 }
 # Of the other stages: tasks, and whatever is predicted.
 OF_TASKS = {"cpu": ["examples"], "mb": ["examples", "regions"], "bytes": ["examples"]}
@@ -154,21 +164,24 @@ def job_of(words: list[str]) -> tuple[str, dict[str, str]]:
     return rule, names
 
 
-def stages_of(folders: list[Path], notes: list[list[Numbers]]) -> dict[str, Any]:
-    """Return the lines of all stages from projects of different size."""
-    seen: dict[str, dict[str, list[tuple[dict[str, float], float]]]] = {}
+def stages_of(
+    folders: list[Path], notes: list[list[Numbers]], collections: list[Measured]
+) -> dict[str, Any]:
+    """Return the lines of all stages from projects of different size, and collections of samples."""
+    seen: dict[str, dict[str, list[Measured]]] = {}
     for folder, own in zip(folders, notes, strict=True):
         config, sizes = realised(folder)
         for note in own:
             rule, names = job_of(note["words"])
-            load = load_of(rule, names, sizes, config)
+            load = load_of(rule, names, sizes.scaled(note.get("regions", 1)), config)
             size = sum(path.stat().st_size for path in results_of(Job(rule, names), folder / "results"))
             found = seen.setdefault(load.stage, {"cpu": [], "mb": [], "bytes": []})
             units = load.counted() | note.get("units", {})
             found["cpu"].append((units, note["cpu"]))
             found["mb"].append((units, note["mb"]))
-            if "units" not in note:
+            if note.keys().isdisjoint({"units", "regions"}):
                 found["bytes"].append((units, size - load.result_bytes))
+    seen["regions"]["mb"] += collections
     # What tasks hold differs less between them than their number of examples.
     of_tasks = [own for stage, own in seen.items() if stage.startswith("task_")]
     pooled = [row for own in of_tasks for row in own["mb"]]
@@ -188,7 +201,7 @@ def units_of(stage: str) -> dict[str, list[str]]:
     return own | OF_RUNS if stage.startswith("benchmark.") else own
 
 
-def fitted(rows: list[tuple[dict[str, float], float]], units: list[str]) -> dict[str, float]:
+def fitted(rows: list[Measured], units: list[str]) -> dict[str, float]:
     """Return the line through values: none of its terms below zero, relative errors least."""
     known = {unit[1:]: 1.0 for unit in units if unit.startswith("=")}
     units = [unit for unit in units if not unit.startswith("=")]
@@ -314,7 +327,11 @@ def train(preset: str, views: int) -> dict[str, float]:
 
 
 def constants_of(
-    folders: list[Path], notes: list[list[Numbers]], rates: Numbers, scratch: Path
+    folders: list[Path],
+    notes: list[list[Numbers]],
+    collections: list[Measured],
+    rates: Numbers,
+    scratch: Path,
 ) -> Numbers:
     """Return the file of constants, from finished projects and their notes."""
     found: Numbers = {
@@ -335,7 +352,7 @@ def constants_of(
     stored.constants.cache_clear()
     found["hits_over_chance"] = round(hits_of_peaks(folders[-1]), 2)
     _, sizes = realised(folders[-1])
-    found["stages"] = stages_of(folders, notes)
+    found["stages"] = stages_of(folders, notes, collections)
     catalogue = folders[-1] / "results/regions/regions.parquet"
     each = round(catalogue.stat().st_size / sizes.regions, 2)
     found["stages"]["catalogue"] = {"bytes": {"regions": each}}
@@ -363,11 +380,12 @@ def main() -> None:
         for folder, size in zip(folders, QUICK if options.quick else SIZES, strict=True):
             write_project(folder, size)
             notes.append(run_project(folder))
-        times, peaks = (3, 2000) if options.quick else (60, 200_000)
+        times, peaks, more = (3, 2000, 2) if options.quick else (60, 200_000, 10)
         notes[-1] += more_peaks(folders[-1], peaks) + more_predictions(folders[-1], times)
-        found = constants_of(
-            folders, notes, training_rates(options.quick), Path(name) / "constants.json"
-        )
+        notes[-1] += more_regions(folders[-1], more)
+        collections = peaks_of_collections(Path(name), options.quick)
+        rates = training_rates(options.quick)
+        found = constants_of(folders, notes, collections, rates, Path(name) / "constants.json")
     if options.out:
         Path(options.out).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found))

@@ -3,12 +3,14 @@
 Real sequence of the demo's chromosome, places drawn at random. For `plan_constants.py`.
 """
 
+import contextlib
 import gzip
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from regions import measure
 
 ROOT = Path(__file__).parents[2]
 WIDTH = 515
@@ -35,6 +38,9 @@ def note():
 
 atexit.register(note)
 """
+# Collections whose regions are made, to see what many samples take: how many, peaks of each.
+COLLECTIONS = [(13, 150_000), (200, 50_000)]
+Measured = tuple[dict[str, float], float]  # units, and what they took
 CLASSIFIERS = [
     *("multimodal.both", "multimodal.sequence", "multimodal.both.probe", "kmer_logistic"),
     *("motif_logistic", "gc_only", "occupancy_only", "cnn", "deepromoter", "cdil"),
@@ -174,7 +180,7 @@ def run_project(folder: Path) -> list[dict[str, Any]]:
 
 
 def more_peaks(folder: Path, number: int) -> list[dict[str, Any]]:
-    """Clean a sample of many peaks in a finished project; return the note, with the units it is of."""
+    """Check and clean a sample of many peaks in a finished project; return notes, with their units."""
     starts = np.random.default_rng(1).integers(1_000_000, 30_000_000, number)
     rows = (f"chr20\t{p}\t{p + 300}\tpeak\t{p % 997}\n" for p in np.sort(starts).tolist())
     (folder / "many.bed").write_text("".join(rows))
@@ -182,31 +188,104 @@ def more_peaks(folder: Path, number: int) -> list[dict[str, Any]]:
     (folder / "many.tsv").write_text(sheet)
     command = ["genebert", "peaks", "--sample", "a", "--samples", "many.tsv", "--settings", "{}"]
     command += ["--genome", "results/reference/genome.fa", "--out", "many.bed.gz"]
-    return [note | {"units": {"peaks": number}} for note in _noted(folder, [command])]
+    (preflight,) = _commands(folder, "", "preflight")
+    for flag, value in (("--samples", "many.tsv"), ("--out", "many.tsv.checked")):
+        preflight[preflight.index(flag) + 1] = value
+    units = {"peaks": number, "largest_sample": number}
+    return [note | {"units": units} for note in _noted(folder, [command, preflight])]
+
+
+def more_regions(folder: Path, times: int) -> list[dict[str, Any]]:
+    """Run what reads the whole catalogue on one of so many times the regions; return the notes."""
+    results = folder / "results"
+    commands = _commands(folder, "promoter", "corpus manifest", "report", "leakage", "task")
+    with _restored(results):
+        for path in results.glob("regions/*.parquet"):
+            if path.stem in ("regions", "accessibility"):
+                _write_repeated([path], [path], times)
+        parts = sorted(results.glob("corpus/part-*.parquet"))
+        _write_repeated(parts, parts, times)
+        found = _noted(folder, commands)
+    return [note | {"regions": times} for note in found]
+
+
+def _write_repeated(parts: list[Path], out: list[Path], times: int) -> None:
+    """Write the rows of all parts so many times, on places further and further on."""
+    table = pa.concat_tables([pq.read_table(part) for part in parts])
+    regions = table["region_id"][-1].as_py() + 1
+    copies = []
+    for number in range(times):
+        copy = table
+        for name, more in (("region_id", regions), ("start", 10**8), ("end", 10**8)):
+            if name in table.column_names:
+                field, place = table.field(name), table.column_names.index(name)
+                moved = table[name].to_numpy() + np.int64(number * more)
+                copy = copy.set_column(place, field, pa.array(moved, field.type))
+        copies.append(copy)
+    rows = pa.concat_tables(copies)
+    each = -(-len(rows) // len(out))
+    for number, path in enumerate(out):
+        pq.write_table(rows.slice(number * each, each), path, compression="zstd", row_group_size=8192)
 
 
 def more_predictions(folder: Path, times: int) -> list[dict[str, Any]]:
     """Make table and report of so many times the predictions of one task; return their notes."""
-    notes = [json.loads(line) for line in (folder / "notes.jsonl").read_text().splitlines()]
-    commands = [["genebert", *own["words"]] for own in notes if own["words"][0] in ("summary", "report")]
-    results, kept = folder / "results", folder / "kept"
+    results, commands = folder / "results", _commands(folder, "promoter", "summary", "report")
+    with _restored(results):
+        for path in results.glob("benchmarks/promoter/*/seed1/predictions.parquet"):
+            table = pq.read_table(path)
+            place = table.column_names.index("example_id")
+            ids = table["example_id"].to_numpy()
+            parts = [
+                table.set_column(place, "example_id", pa.array(ids + number * 10**6, pa.uint32()))
+                for number in range(times)
+            ]
+            whole = pa.concat_tables(parts).replace_schema_metadata(table.schema.metadata)
+            pq.write_table(whole, path)
+            told = path.with_name("metrics.json")
+            metrics = json.loads(told.read_text())
+            for figures in metrics["metrics"].values():
+                figures |= {name: times * figures[name] for name in ("examples", "positives")}
+            told.write_text(json.dumps(metrics))
+        predictions = sum(
+            pq.read_metadata(path).num_rows
+            for path in results.glob("benchmarks/*/*/*/predictions.parquet")
+        )
+        found = _noted(folder, commands)
+    return [note | {"units": {"predictions": predictions}} for note in found]
+
+
+def peaks_of_collections(scratch: Path, quick: bool) -> list[Measured]:
+    """Return the peak MB of making the regions of collections of samples."""
+    found = []
+    for samples, peaks in [(3, 2000)] if quick else COLLECTIONS:
+        mb = 1024 * float(measure(samples, peaks, scratch / f"collection{samples}")["peak_gib"])
+        found.append(({"peaks": samples * peaks, "largest_sample": peaks}, mb))
+    return found
+
+
+def _commands(folder: Path, task: str, *names: str) -> list[list[str]]:
+    """Return the commands of a finished project of these names, in their order; of tasks, one's."""
+    notes = (folder / "notes.jsonl").read_text().splitlines()
+    # Each once: what was run anew is noted again.
+    known = {" ".join(words): words for words in (json.loads(line)["words"] for line in notes)}
+    one = {"leakage": f"results/benchmarks/{task}/leakage.tsv", "task": task}
+    return [
+        ["genebert", *words]
+        for name in names
+        for text, words in known.items()
+        if text.startswith(f"{name} ") and (name not in one or one[name] in words)
+    ]
+
+
+@contextlib.contextmanager
+def _restored(results: Path) -> Iterator[None]:
+    """Give results back as they were before the block."""
+    kept = results.with_name("kept")
     shutil.copytree(results, kept)
-    for path in results.glob("benchmarks/promoter/*/seed1/predictions.parquet"):
-        table = pq.read_table(path)
-        place = table.column_names.index("example_id")
-        ids = table["example_id"].to_numpy()
-        parts = [
-            table.set_column(place, "example_id", pa.array(ids + number * 10**6, pa.uint32()))
-            for number in range(times)
-        ]
-        pq.write_table(pa.concat_tables(parts).replace_schema_metadata(table.schema.metadata), path)
-    predictions = sum(
-        pq.read_metadata(path).num_rows for path in results.glob("benchmarks/*/*/*/predictions.parquet")
-    )
-    found = _noted(folder, commands)
+    yield
     shutil.rmtree(results)
     kept.rename(results)
-    return [note | {"units": {"predictions": predictions}} for note in found]
 
 
 def _noted(folder: Path, commands: list[list[str]], seconds: float = 1800) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from genebert import __version__
+from genebert.errors import unwritable
 
 World = SimpleNamespace
 Refused = Callable[..., str]
@@ -231,6 +232,52 @@ def test_an_internal_error_is_said_to_be_one(
     assert result.code == 1
     assert "internal error" in result.err
     assert "fix: run again as `genebert --debug preflight" in result.err
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), ConnectionError("")])
+def test_an_error_of_the_system_without_words_is_told_by_its_kind(
+    world: World, refused: Refused, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def fail(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("genebert.preflight.read_lengths", fail)
+    assert f"error: {type(error).__name__} (`genebert preflight`)" in refused(*world.arguments())
+    assert unwritable("a.tsv", error).what == f"a.tsv cannot be written: {type(error).__name__}"
+
+
+def _run_into(stdout: int, *arguments: str) -> tuple[int, str]:
+    """Return exit code and stderr of a command that writes to an open file."""
+    done = subprocess.run(
+        [sys.executable, "-m", "genebert", *arguments],
+        # Unbuffered, argparse is told of it, and keeps it to itself.
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("config", "yaml"), ("config", "--help")])
+def test_a_reader_that_leaves_ends_a_command_quietly(arguments: tuple[str, str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        assert _run_into(writing, *arguments) == (1, "")
+    finally:
+        os.close(writing)
+
+
+@pytest.mark.parametrize("arguments", [("config", "yaml"), ("config", "--help")])
+def test_what_cannot_be_printed_on_a_full_disk_is_told(arguments: tuple[str, str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        code, said = _run_into(full.fileno(), *arguments)
+    assert code == 1
+    assert said.startswith("error: stdout cannot be written: No space left on device\nfix: free")
+    assert len(said.splitlines()) == 2
 
 
 @pytest.mark.parametrize("form", ["yaml", "schema", "table"])

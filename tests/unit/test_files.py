@@ -2,6 +2,7 @@ import errno
 import gzip
 import os
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,14 @@ def test_files_written_together_are_all_there_or_none(tmp_path: Path) -> None:
         write_both()
     write_json(tmp_path / "alone.json", 4)
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_what_threads_write_is_not_of_the_block(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), together(), ThreadPoolExecutor(1) as pool:
+        pool.submit(write_json, tmp_path / "thread.json", 1).result(timeout=10)
+        write_json(tmp_path / "block.json", 2)
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["thread.json"]
 
 
 def test_written_files_have_the_permissions_of_ordinary_ones(tmp_path: Path) -> None:

@@ -38,6 +38,12 @@ def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(one_run, "SECONDS_FOR_THE_KILLED", 0.2)
 
 
+@pytest.fixture(autouse=True)
+def no_job_of_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("SLURM")]:
+        monkeypatch.delenv(name)
+
+
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Return a function that starts a process, which lives until its stdin is closed."""
@@ -167,6 +173,80 @@ def test_a_run_of_another_machine_is_not_taken_for_dead(tmp_path: Path, start: S
         pass  # another container of this machine
 
 
+def killed_in_job(results: Path, start: Start, job: str) -> None:
+    """Leave what a run leaves that was killed with its SLURM job on another node."""
+    first, _ = begin(start, results)
+    first.kill()
+    first.wait(timeout=20)
+    as_if_elsewhere(results, host="node7", boot="another", job=job)
+
+
+def in_job(monkeypatch: pytest.MonkeyPatch, number: int, restarts: int = 0) -> None:
+    names = {"CLUSTER_NAME": "bed", "JOB_ID": number, "RESTART_COUNT": restarts}
+    for name, value in names.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    monkeypatch.setenv("SLURMD_NODENAME", "node8")
+
+
+@pytest.fixture
+def slurms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that says what squeue does, on the only cluster that there is: `bed`."""
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+
+    def write(squeue: str) -> None:
+        config = "echo 'Configuration data'; echo 'ClusterName             = bed'"
+        for name, does in {"squeue": squeue, "scontrol": config}.items():
+            (folder / name).write_text(f"#!/bin/sh\n{does}\n")
+            (folder / name).chmod(0o700)
+
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return write
+
+
+@pytest.mark.parametrize(
+    ("squeue", "job", "ended"),
+    [
+        ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", "bed {me} 7 0", True),
+        ("", "bed {me} 7 0", True),
+        ("echo NODE_FAIL", "bed {me} 7 0", True),
+        ("echo SUSPENDED", "bed {me} 7 0", False),
+        ("echo PENDING", "bed {me} 7 0", False),
+        ("echo 'error: Unable to contact slurm controller' >&2; exit 1", "bed {me} 7 0", False),
+        # Its number says nothing on another cluster, and others' jobs may be hidden.
+        ("", "other {me} 7 0", False),
+        ("", "bed 4242 7 0", False),
+        ("", "", False),
+    ],
+)  # fmt: skip
+def test_a_run_whose_slurm_job_has_ended_is_dead_wherever_it_was(
+    tmp_path: Path, start: Start, slurms: Callable[[str], None], squeue: str, job: str, ended: bool
+) -> None:
+    slurms(squeue)
+    killed_in_job(tmp_path, start, job.format(me=os.getuid()))
+    if ended:
+        with one_run.alone(tmp_path) as locked:
+            assert locked
+    else:
+        said = refused(tmp_path)
+        assert "node7" in said and ("of SLURM job 7)" in said) == bool(job)
+
+
+def test_a_job_that_slurm_has_started_again_goes_on(
+    tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_in_job(tmp_path, start, f"bed {os.getuid()} 7 0")
+    in_job(monkeypatch, 7)
+    assert "of SLURM job 7)" in refused(tmp_path), "another node of the same job"
+    in_job(monkeypatch, 7, restarts=1)
+    with one_run.alone(tmp_path) as locked:
+        assert locked
+        assert f'"job": "bed {os.getuid()} 7 1"' in (tmp_path / one_run.LOCK).read_text()
+    # A shell of salloc on a login node outlives its job.
+    monkeypatch.delenv("SLURMD_NODENAME")
+    assert one_run.Run().job == ""
+
+
 def test_a_run_that_is_not_seen_from_here_is_told_of(tmp_path: Path, start: Start) -> None:
     begin(start, tmp_path)
     as_if_elsewhere(tmp_path, host="login2")
@@ -200,6 +280,23 @@ def test_what_killed_processes_left_half_written_is_removed(tmp_path: Path) -> N
     with one_run.alone(tmp_path):
         assert not left.exists()
         assert others.exists()
+
+
+def test_a_living_run_of_a_folder_inside_keeps_its_files(tmp_path: Path, start: Start) -> None:
+    left = tmp_path / "corpus/.part-0000.parquet.x1_2abcd.tmp"
+    left.parent.mkdir()
+    left.touch()
+    writing = (
+        "from genebert.files import complete_or_absent; out = one_run.Path(sys.argv[1]) / 'a/b.txt'\n"
+        "    with complete_or_absent(out) as half: print(half, flush=True); sys.stdin.read()"
+    )
+    inner, half = begin(start, tmp_path / "demo", inside=writing)
+    with one_run.alone(tmp_path):
+        assert not left.exists()
+        assert Path(half).exists()
+    _, said = inner.communicate(timeout=20)
+    assert inner.returncode == 0, said
+    assert (tmp_path / "demo/a/b.txt").exists()
 
 
 def test_where_there_are_no_locks_snakemakes_own_must_do(

@@ -113,6 +113,49 @@ def test_a_file_changed_before_it_was_read_is_noticed(project: Path) -> None:
     assert f"CHANGED after regions had made it: that was {made}" in row[2]
 
 
+def times(path: str, nanoseconds: int) -> None:
+    """Give a file a time, counted from that of its record."""
+    time = record_path(path).stat().st_mtime_ns + nanoseconds
+    os.utime(path, ns=(time, time))
+
+
+def read_by_another(path: str) -> tuple[str, str | None]:
+    """Return what the record of a job that reads a file says of it."""
+    make("npmi", "other/npmi.parquet", path)
+    found = read_record("other/npmi.provenance.json").inputs[path]
+    return found.sha256, found.made_by
+
+
+def test_a_file_older_than_its_record_is_not_read_for_its_checksum(project: Path) -> None:
+    path = "results/regions.parquet"
+    made = sha256sum(project / path)
+    # As if it were large: only other bytes show whether it was read.
+    Path(path).write_text("other bytes")
+    times(path, -1)
+    assert read_by_another(path) == (made, "regions")
+    # Who asks is told.
+    assert lineage("other/npmi.parquet").endswith("\n1 of these files CHANGED")
+
+
+@pytest.mark.parametrize("since", [0, 1])
+def test_a_file_that_is_not_older_than_its_record_is_hashed(project: Path, since: int) -> None:
+    path = "results/regions.parquet"
+    Path(path).write_text("other bytes")
+    times(path, since)
+    assert read_by_another(path) == (sha256sum(project / path), "regions")
+
+
+def test_what_has_no_record_that_can_be_read_is_hashed(project: Path) -> None:
+    assert read_by_another("a.bed") == (sha256sum(project / "a.bed"), None)
+    path = "results/regions.parquet"
+    record_path(path).write_text("{")
+    times(path, -1)
+    assert read_by_another(path) == (sha256sum(project / path), None)
+    record_path(path).unlink()
+    record_path(path).symlink_to(record_path(path).name)  # not even its kind can be told
+    assert read_by_another(path) == (sha256sum(project / path), None)
+
+
 def test_a_file_read_in_two_states_is_shown_in_both(project: Path) -> None:
     make("corpus", "results/corpus/other.parquet", "a.bed")
     Path("a.bed").write_text("chr1\t7\t9\n")
@@ -258,7 +301,8 @@ def test_a_record_of_another_file_is_no_record(project: Path) -> None:
 
 def test_versions_and_hardware_are_those_in_use() -> None:
     found = versions()
-    assert found["torch"] == version("torch") and found["MOODS-python"] == version("MOODS-python")
+    for package in ("torch", "MOODS-python", "scipy"):
+        assert found[package] == version(package)
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert hardware()["cores"] == len(os.sched_getaffinity(0))
 
@@ -304,6 +348,21 @@ def test_the_revision_is_that_of_the_code_that_ran(tmp_path: Path, repository: P
     (project / "genebert/more.py").write_text("")
     assert revision_in(project) == {"commit": commit, "changed": True}
     assert revision_in(project, PATH="/nowhere") == none
+    # A colleague's: git's own tests tell it so that all is somebody else's.
+    whose = {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}
+    asked = subprocess.run(
+        ["git", "status"],
+        cwd=project,
+        env=os.environ | whose,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "dubious ownership" in asked.stderr
+    assert revision_in(project, **whose) == {"commit": commit, "changed": True}
+    # A second working tree: its .git is a file.
+    git("worktree", "add", "-q", str(tmp_path / "second"))
+    assert revision_in(tmp_path / "second") == {"commit": commit, "changed": False}
     # Installed within a checkout of something else.
     shutil.rmtree(project / ".git")
     git("init", "-q", at=tmp_path)

@@ -7,17 +7,29 @@ import torch
 
 from genebert.config import Compute
 from genebert.errors import GenebertError
-from genebert.torch_build import built_for_gpus, check_torch
+from genebert.torch_build import check_torch, torch_build
 
 CPU_ONLY = torch.version.cuda is None and torch.version.hip is None
 
 
 def test_the_build_is_told_as_torch_tells_it_without_importing_torch() -> None:
     script = (
-        "import sys; from genebert.torch_build import *; print(built_for_gpus(), 'torch' in sys.modules)"
+        "import sys; from genebert.torch_build import *; b = torch_build()\n"
+        "print(b['__version__'], b['cuda'], b['hip'], 'torch' in sys.modules)"
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert said.stdout.split() == [str(not CPU_ONLY), "False"]
+    known = (torch.__version__, torch.version.cuda, torch.version.hip, False)
+    assert said.stdout.split() == list(map(str, known))
+
+
+def test_no_torch_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(
+        GenebertError, match=r"^torch is not installed\nfix: install it where the jobs run"
+    ):
+        check_torch(Compute())
+    assert check_torch(Compute(gpus=0)) is None
 
 
 @pytest.fixture
@@ -53,5 +65,5 @@ class TestOfACpuBuild:
 
 @pytest.mark.skipif(CPU_ONLY, reason="torch is built for the CPU only")
 def test_a_cuda_build_passes() -> None:
-    assert built_for_gpus()
+    assert torch_build()["cuda"] or torch_build()["hip"]
     assert check_torch(Compute(require_gpu=True)) is None

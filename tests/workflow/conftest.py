@@ -14,6 +14,12 @@ import numpy as np
 import pytest
 import yaml
 
+from genebert import config
+from genebert.inputs.sheet import read_samples
+from genebert.plan.jobs import jobs
+from genebert.plan.table import make_plan
+from genebert.plan.used import strayed, used
+
 ROOT = Path(__file__).parents[2]
 OBJECTIVES = ("masked_sequence", "masked_region", "matching", "next_segment", "motif_target")
 SMALL: dict[str, Any] = {
@@ -141,6 +147,25 @@ def commands_of(folder: Path, *arguments: str) -> list[list[str]]:
     return [own[own.index("genebert") + 1 : own.index("2>")] for own in words]
 
 
+def strays(config_file: str, results: Path) -> list[str]:
+    """Return where a finished run without a GPU took what its plan did not foresee, a line each.
+
+    Paths of the configuration count from the working folder.
+    """
+    settings = config.load(config_file)
+    compute = settings.compute.model_copy(update={"gpus": 0})
+    settings = settings.model_copy(update={"compute": compute})
+    samples = read_samples(settings.samples)
+    plan = make_plan(settings, samples)
+    taken = used(results, list(jobs(settings, samples, plan.sizes)))
+    # Where timings are missing, nothing strays.
+    rules = {row.rule for row in taken}
+    assert rules >= {"regions", "scan_motifs", "corpus", "pretrain", "benchmark", "summary"}
+    planned = {row.rule: row.jobs for row in plan.rows}
+    assert all(row.jobs == planned[row.rule] for row in taken)
+    return strayed(plan.rows, taken)
+
+
 @pytest.fixture(scope="session")
 def small_project() -> Callable[..., Path]:
     """Return the function that writes a small project: ``small_project(folder, config=SMALL)``."""
@@ -186,6 +211,12 @@ def slurm() -> Iterator[Any]:
         pytest.skip(reason)
     with module.slurm_bed() as bed:
         yield bed
+
+
+@pytest.fixture(scope="session")
+def strayed_from_plan() -> Callable[[str, Path], list[str]]:
+    """Return what compares a run with its plan: ``strayed_from_plan(config_file, results)``."""
+    return strays
 
 
 @pytest.fixture(scope="session")

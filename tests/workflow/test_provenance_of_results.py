@@ -90,6 +90,14 @@ def test_every_result_has_a_record(finished_project: Path) -> None:
     assert len(files - of_people) > 25
 
 
+def test_no_result_is_newer_than_its_record(finished_project: Path) -> None:
+    """Else jobs that read it would hash it again, a genome of gigabytes a hundred times."""
+    for name in ("reference/genome.fa", "reference/genome.fa.fai", "corpus/part-0001.parquet"):
+        result = finished_project / "results" / name
+        found = find_record(result)
+        assert found and result.stat().st_mtime_ns <= found[0].stat().st_mtime_ns
+
+
 def test_a_changed_input_is_noticed_in_the_table(
     finished_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,7 +71,7 @@ def run(bed: Any, folder: Path, *arguments: str, seconds: float = 300) -> tuple[
         return finish(process, seconds)
 
 
-def wait_for_job(bed: Any, comment: str, seconds: float = 120) -> str:
+def wait_for_job(bed: Any, comment: str, seconds: float = 240) -> str:
     """Return the number of the running job of a rule and its wildcards."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -103,7 +103,7 @@ def test_a_short_line_runs_on_slurm_with_a_gpu_and_through_a_cancelled_job(
     with running(slurm, folder, *made) as snakemake:
         cancelled = wait_for_job(slurm, "rule_npmi")
         slurm.call("scancel", cancelled)
-        code, said = finish(snakemake, 240)
+        code, said = finish(snakemake, 300)
     assert code == 0, said
     for name in made:
         assert (folder / name).read_bytes() == (finished_project / name).read_bytes()

@@ -1,7 +1,12 @@
-"""Snakemake killed with -9 and called again, beside its own orphans and beside another run."""
+"""Snakemake killed with -9 and called again, beside its own orphans and beside another run.
+
+And what is said before the first job of a run that would miss what it asks for.
+"""
 
 import contextlib
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,8 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import yaml
+
+from genebert import one_run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
+ROOT = Path(__file__).parents[2]
 TARGET = "results/peaks/one.bed.gz"
 Start = Callable[..., subprocess.Popen]
 Finish = Callable[..., tuple[int, str]]
@@ -21,6 +31,14 @@ Finish = Callable[..., tuple[int, str]]
 @pytest.fixture
 def project(tmp_path: Path, small_project: Callable[..., Path]) -> Path:
     return small_project(tmp_path / "project")
+
+
+def change(project: Path, **compute: int) -> None:
+    """Change keys of `compute` in a project's configuration."""
+    path = project / "config/config.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["compute"] |= compute
+    path.write_text(yaml.safe_dump(config))
 
 
 def job_of(folder: Path) -> int:
@@ -37,17 +55,19 @@ def job_of(folder: Path) -> int:
 
 @pytest.fixture
 def running(project: Path, start_workflow: Start) -> Iterator[tuple[subprocess.Popen, int]]:
-    """Start a run and stop its first job, so that both live for as long as the test likes."""
+    """Start a run and stop a job of it that has joined, so that both live as long as the test likes."""
     process = start_workflow(project, TARGET)
-    deadline = time.monotonic() + 60
-    while not (project / "results/.run.lock").exists() or not (job := job_of(project)):
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
-        time.sleep(0.005)
-    os.kill(job, signal.SIGSTOP)
-    yield process, job
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 60
+        while not (job := job_of(project)) or not (joined(job) and stopped(job)):
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        yield process, job
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -58,17 +78,28 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def joined(job: int) -> bool:
-    """Say whether a job holds the lock of its run."""
-    return any("/.run.lock" in str(link.readlink()) for link in Path(f"/proc/{job}/fd").iterdir())
+    """Say whether a job holds the lock of its run; one that has just ended does not."""
+    with contextlib.suppress(OSError):
+        return any("/.run.lock" in str(link.readlink()) for link in Path(f"/proc/{job}/fd").iterdir())
+    return False
+
+
+def stopped(job: int) -> bool:
+    """Stop a job; return False if it has ended first."""
+    with contextlib.suppress(OSError):
+        os.kill(job, signal.SIGSTOP)
+        while (
+            state := Path(f"/proc/{job}/stat").read_text().rpartition(")")[2].split()[0]
+        ) not in "TZX":
+            time.sleep(0.001)
+        return state == "T"
+    return False
 
 
 def test_a_killed_run_goes_on_once_its_orphans_have_ended(
     project: Path, running: tuple[subprocess.Popen, int], run_workflow: Finish
 ) -> None:
     process, job = running
-    os.kill(job, signal.SIGCONT)
-    wait_for(lambda: joined(job))
-    os.kill(job, signal.SIGSTOP)
     process.kill()
     process.wait(timeout=60)
 
@@ -148,3 +179,66 @@ def test_jobs_that_a_killed_run_left_in_slurms_queue(
     assert slurm.job(job)["JobState"] == "FAILED"
     assert "belongs to has ended" in Path(slurm.job(job)["StdOut"]).read_text()
     assert (project / TARGET).stat().st_mtime_ns == written
+
+
+def test_a_run_dies_with_its_slurm_job(
+    tmp_path: Path, slurm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PATH", "SLURM_CONF"):
+        monkeypatch.setenv(name, slurm.environment[name])
+    results = tmp_path / "results"
+    head = "import sys, time\nfrom genebert import one_run\n"
+    head += "with one_run.alone(sys.argv[1]): time.sleep(300)"
+    command = [sys.executable, "-c", head, str(results)]
+    submit = ["sbatch", "--parsable", f"--chdir={tmp_path}", "--mem=500"]
+    submit += [f"--export=ALL,PYTHONPATH={ROOT}", f"--wrap={shlex.join(command)}"]
+    number = slurm.call(*submit).strip()
+    lock = results / one_run.LOCK
+    try:
+        wait_for(lambda: lock.exists() and bool(lock.read_text()))
+        said = json.loads(lock.read_text())
+        assert said["job"] == f"bed {os.getuid()} {number} 0"
+        assert not one_run._has_ended(said["job"])
+        slurm.call("scontrol", "suspend", number)
+        assert not one_run._has_ended(said["job"])
+        slurm.call("scontrol", "resume", number)
+    finally:
+        slurm.call("scancel", number)
+    wait_for(lambda: slurm.job(number)["JobState"] == "CANCELLED" and number not in slurm.jobs())
+    # As if its node were another machine: there is one here.
+    lock.write_text(json.dumps(said | {"host": "node7", "boot": "another"}))
+    with one_run.alone(results) as locked:
+        assert locked
+    assert one_run._has_ended(f"bed {os.getuid()} 999999 0"), "SLURM forgets jobs"
+
+
+@pytest.mark.skipif(
+    not (torch.version.cuda is None and torch.version.hip is None), reason="torch is built for GPUs"
+)
+def test_gpus_that_torch_cannot_use_stop_only_what_asks_for_them(
+    project: Path, run_workflow: Finish
+) -> None:
+    change(project, gpus=2)
+    code, said = run_workflow(project)
+    assert code == 1
+    assert "is built without CUDA, and compute.gpus is 2\nfix: install a CUDA build" in said
+    assert "Traceback" not in said
+    assert [path.name for path in (project / "results").rglob("*")] == [".run.lock"]
+    assert run_workflow(project, "-n")[0] == 0
+    code, said = run_workflow(project, "results/motifs/motifs.parquet")
+    assert code == 0, said
+    # It computes nothing.
+    code, said = run_workflow(project, "--touch")
+    assert code == 0, said
+
+
+def test_several_machines_without_slurm_are_missed_before_the_first_job(
+    project: Path, run_workflow: Finish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    change(project, nodes=2)
+    code, said = run_workflow(project)
+    assert code == 1
+    assert "2 machines asked, and this is no SLURM job (compute.nodes)\nfix: run snakemake" in said
+    assert "Traceback" not in said
+    assert [path.name for path in (project / "results").rglob("*")] == [".run.lock"]

@@ -1,4 +1,5 @@
 # What the rules share: the validated configuration, the samples, and paths made of both.
+import contextlib
 import functools
 import json
 import logging
@@ -20,6 +21,8 @@ from genebert.inputs.sheet import read_samples
 from genebert.inputs.source import canonical, parse_source
 from genebert.plan.ask import memory_mb, need_of_job, runtime_minutes
 from genebert.plan.sizes import expected
+from genebert.pretrain.nodes import slurm_job
+from genebert.torch_build import check_torch
 from genebert.versions import STAGES
 
 # Rules call `python -m genebert`: the interpreter that runs Snakemake, unless `--sdm conda` puts the
@@ -418,9 +421,47 @@ def stop_at_unknown_cell_types():
             )
 
 
+def stop_where_jobs_would():
+    """Name what jobs that are to run ask for and will not get, before the first of them runs."""
+    asked = [
+        job.rule.expand_resources(job.wildcards_dict, job.input, attempt=1)
+        for job in workflow.dag.needrun_jobs()
+        if {"gpu", "gres"} & job.rule.resources.keys()
+    ]
+    nodes = max((resources.get("nodes", 1) for resources in asked), default=1)
+    if workflow.local_exec and nodes > 1:
+        or_explain(slurm_job, nodes)
+    # Environments of rules have a torch of their own.
+    own = workflow.deployment_settings.deployment_method
+    if not own and any(found.get("gpu") or found.get("gres") for found in asked):
+        if warning := or_explain(check_torch, CONFIG.compute):
+            print(warning, file=sys.stderr)
+
+
+# Here Snakemake knows which jobs are to run, and no dry run comes here.
+onstart:
+    if not workflow.touch:
+        stop_where_jobs_would()
+
+
+@contextlib.contextmanager
+def named_where_refused():
+    """Name files of Snakemake's own that the disk refuses."""
+    # Each line for a log on a full disk would be a traceback; the terminal has the line.
+    logging.raiseExceptions = False
+    try:
+        yield
+    except OSError as error:
+        if not refused_by_disk(error):
+            raise
+        path = error.filename or f"a file of {R} or .snakemake"
+        raise WorkflowError(str(unwritable(path, error))) from None
+
+
 def one_run_at_a_time(execute):
     """Wrap what Snakemake calls to run jobs, and for nothing else: no two runs write to one folder."""
 
+    @named_where_refused()
     def alone(executor_plugin, executor_settings, **others):
         others |= dict(
             executor_plugin=executor_plugin, executor_settings=executor_settings
@@ -442,24 +483,7 @@ def one_run_at_a_time(execute):
     return alone
 
 
-def named_where_refused(execute):
-    """Wrap what Snakemake calls to run jobs: files of its own that the disk refuses are named."""
-
-    def run(*arguments, **others):
-        # Each line for a log on a full disk would be a traceback; the terminal has the line.
-        logging.raiseExceptions = False
-        try:
-            return execute(*arguments, **others)
-        except OSError as error:
-            if not refused_by_disk(error):
-                raise
-            path = error.filename or f"a file of {R} or .snakemake"
-            raise WorkflowError(str(unwritable(path, error))) from None
-
-    return run
-
-
 stop_if_missing()
 stop_at_unknown_cell_types()
 if workflow.is_main_process:
-    workflow.execute = named_where_refused(one_run_at_a_time(workflow.execute))
+    workflow.execute = one_run_at_a_time(workflow.execute)

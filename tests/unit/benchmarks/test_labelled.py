@@ -37,9 +37,9 @@ def _csv(path: Path, rows: list[tuple[str, str]]) -> Path:
 @pytest.fixture
 def material(tiny_genome: Path, few_table: MotifTable, tmp_path: Path) -> Material:
     """Of which the task uses the motifs only: the catalogue has one region."""
-    regions = pd.DataFrame({"region_id": [0], "chrom": ["chrA"], "start": [0], "end": [50]})
-    write_table(regions, tmp_path / "regions.parquet")
-    open_in = pd.DataFrame({"region_id": [0], "cell_type": ["A"]})
+    place = {"chrom": ["chrA"], "start": [0], "end": [50], "split": ["train"]}
+    write_table(pd.DataFrame({"region_id": [0]} | place), tmp_path / "regions.parquet")
+    open_in = pd.DataFrame({"region_id": [0], "cell_type": ["A"], "signal": [1.0]})
     write_table(open_in, tmp_path / "accessibility.parquet")
     return Material(
         name="l",

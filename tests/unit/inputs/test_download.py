@@ -248,6 +248,7 @@ def test_partial_files_of_unknown_origin_are_not_used(web: Any, place: Any, note
         (email.utils.formatdate(0, usegmt=True), 0, 0.1),
         ("soon", 0, 0.1),
     ],
+    ids=["none", "long", "until_a_time", "until_a_past_time", "no_time"],
 )
 def test_the_pause_is_the_one_the_server_asks_for_up_to_a_limit(
     web: Any, place: Any, capsys: Any, retry_after: str, least: float, most: float

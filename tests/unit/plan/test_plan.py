@@ -18,11 +18,12 @@ from genebert.inputs.sheet import read_samples
 from genebert.plan.ask import memory_mb, need_of_job, runtime_minutes
 from genebert.plan.constants import constants
 from genebert.plan.files import text_of
-from genebert.plan.jobs import STAGES, jobs
+from genebert.plan.jobs import STAGE_OF, jobs
 from genebert.plan.needs import need
 from genebert.plan.sizes import Sizes, expected
-from genebert.plan.table import Plan, make_plan
+from genebert.plan.table import Plan, Row, make_plan
 from genebert.plan.tasks import TaskSizes
+from genebert.plan.used import strayed
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,61 @@ def test_gpus_share_the_work_and_nothing_else(repository: Path, in_repository: N
     assert on(0).cpu_seconds > one.cpu_seconds
 
 
+def test_each_worker_of_a_machine_takes_memory(repository: Path, in_repository: None) -> None:
+    human = config.load("config/config.yaml")
+    sizes = expected(human, read_samples(human.samples))
+
+    def on(variant: str, gpus: int, nodes: int = 1) -> float:
+        compute = human.compute.model_copy(update={"gpus": gpus, "nodes": nodes})
+        changed = human.model_copy(update={"compute": compute})
+        return need("pretrain", {"variant": variant, "seed": "1"}, sizes, changed).mb
+
+    assert on("multimodal", 8) > 4 * on("multimodal", 1)
+    assert on("multimodal", 8, nodes=2) == on("multimodal", 8)
+    assert on("scratch", 8) == on("scratch", 1)
+
+
+@pytest.mark.parametrize(
+    ("samples", "peaks", "gib"),
+    # Measured by tests/perf/regions.py, as the README says.
+    [(13, 150_000, 0.41), (500, 100_000, 2.2)],
+)
+def test_regions_of_large_collections_take_what_was_measured(
+    demo: config.Config, sizes: Sizes, samples: int, peaks: int, gib: float
+) -> None:
+    large = replace(sizes, peaks={f"s{number}": peaks for number in range(samples)})
+    assert gib / 2 < need("regions", {}, large, demo).mb / 1024 < 2 * gib
+    # One sample is in memory at a time.
+    assert need("preflight", {}, large, demo).mb < 600
+
+
+def test_what_reads_a_catalogue_takes_little_of_each_region(demo: config.Config, sizes: Sizes) -> None:
+    large = sizes.scaled(1_000_000 / sizes.regions)
+    names = {"task": "promoter"}
+    of_columns = large.corpus_bytes() / 1e6
+    for rule, most in (("leakage", 2500), ("task_promoter", 2500), ("report", 2 * of_columns + 6000)):
+        assert need(rule, names, large, demo).mb < most, rule
+    # The manifest reads a part at a time.
+    chunks = demo.motifs.model_copy(update={"chunks": 64})
+    finer = demo.model_copy(update={"motifs": chunks})
+    assert need("manifest", {}, large, finer).mb < 1000 < need("manifest", {}, large, demo).mb
+
+
+def _row(stage: str, hours: float, mb: float = 300) -> Row:
+    return Row(stage, stage, 1, hours, 0.0, mb, 0.0, hours)
+
+
+def test_a_run_is_compared_as_on_the_machine_of_the_plan() -> None:
+    stages = ("regions", "corpus", "pretrain", "benchmarks", "report")
+    planned = [_row(stage, 1.0) for stage in stages]
+    assert strayed(planned, [_row(stage, 3.0) for stage in stages]) == []
+    off = strayed(planned, [_row(stage, 9.0 if stage == "corpus" else 3.0) for stage in stages])
+    assert len(off) == 1
+    assert off[0].startswith("CPU time of corpus (a processor 3 times as slow")
+    # Memory is the same on each.
+    assert strayed(planned, [_row(stage, 3.0, mb=900) for stage in stages])[0].startswith("memory of")
+
+
 def test_totals_add_up(demo: config.Config, in_repository: None) -> None:
     plan = make_plan(demo, read_samples(demo.samples))
     total = plan.total()
@@ -134,7 +190,7 @@ def test_every_rule_asks_for_memory_and_time(repository: Path) -> None:
                 key = f'"{name}"' if name else 'f"task_{kind}"'
                 assert f"mem_mb=memory({key})" in block, (path.name, name)
                 assert f"runtime=runtime({key})" in block, (path.name, name)
-                assert not name or name in STAGES
+                assert not name or name in STAGE_OF
 
 
 def test_requests_grow_with_attempts_and_leave_room_for_snakemake(
@@ -189,6 +245,64 @@ def test_what_is_no_text_is_not_counted(tmp_path: Path) -> None:
     assert text_of(tmp_path / "cut.gz") is None
     (tmp_path / "table.parquet").write_bytes(b"PAR1\x00\xff\xfe" * 100)
     assert text_of(tmp_path / "table.parquet") is None
+
+
+def _bed(rows: int) -> bytes:
+    return "".join(f"chr20\t{n * 997}\t{n * 997 + 500}\tpeak_{n}\n" for n in range(rows)).encode()
+
+
+def _broken(kind: str, rows: int) -> bytes:
+    packed = bytearray(gzip.compress(_bed(rows), mtime=0))
+    if kind == "crc":
+        packed[-8] ^= 1
+    elif kind == "deflate":
+        middle = len(packed) // 2
+        packed[middle : middle + 8] = bytes(8)
+    else:  # cut off: its last bytes say that 4 GiB follow
+        packed = packed[: len(packed) // 2] + b"\xff\xff\xff\xff"
+    return bytes(packed)
+
+
+@pytest.mark.parametrize("rows", [200, 6000])
+@pytest.mark.parametrize("kind", ["crc", "deflate", "cut"])
+def test_damaged_files_are_assumed_and_not_believed(
+    demo: config.Config, in_repository: None, tmp_path: Path, kind: str, rows: int
+) -> None:
+    bed, motifs = tmp_path / "peaks.bed.gz", tmp_path / "motifs.jaspar.gz"
+    for path in (bed, motifs):
+        path.write_bytes(_broken(kind, rows))
+    sheet = tmp_path / "samples.tsv"
+    sheet.write_text(f"sample\tcell_type\tassay\tformat\tsource\na\ta\tATAC-seq\tbed\t{bed}\n")
+    settings = demo.model_copy(update={"motifs": demo.motifs.model_copy(update={"file": str(motifs)})})
+    found = expected(settings, read_samples(sheet))
+    known = constants()["assumed"]
+    assert found.peaks["a"] == known["peaks_of_a_sample"]["value"] or 0.5 < found.peaks["a"] / rows < 2
+    assert found.motifs == known["motifs"]["value"]
+    assert any(str(motifs) in text for text in found.assumptions)
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_head_that_ends_within_a_character_is_text(tmp_path: Path, before: int) -> None:
+    path = tmp_path / "peaks.bed"
+    path.write_text("x" * before + "é" * 50_000 + "\n", encoding="utf-8")
+    assert text_of(path) is not None
+
+
+def test_fetched_files_count_once(demo: config.Config, in_repository: None, tmp_path: Path) -> None:
+    address = "https://example.org/peaks/a.bed.gz"
+    sheet = tmp_path / "samples.tsv"
+    sheet.write_text(f"sample\tcell_type\tassay\tformat\tsource\na\ta\tATAC-seq\tbed\t{address}\n")
+    downloads = demo.downloads.model_copy(update={"folder": str(tmp_path / "data")})
+    settings = demo.model_copy(update={"downloads": downloads})
+    samples = read_samples(sheet, downloads.folder)
+    path = Path(samples[0].path)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    before = expected(settings, samples)
+    path.write_bytes(gzip.compress(_bed(100_000)))
+    after = expected(settings, samples)
+    assert after.fetched[address] == path.stat().st_size
+    assert after.input_mb - before.input_mb == pytest.approx(path.stat().st_size / 1e6)
 
 
 def test_files_that_are_not_there_are_assumed_and_said_so(
@@ -277,5 +391,5 @@ def test_constants_say_where_they_come_from() -> None:
         assert known[key], key
     assert all(own["basis"] for own in known["assumed"].values())
     assert known["gpu"]["basis"]
-    for stage in STAGES.keys() - {"task", "benchmark"}:
+    for stage in STAGE_OF.keys() - {"task", "benchmark"}:
         assert {"cpu", "mb"} <= known["stages"][stage].keys(), stage
