@@ -1,7 +1,7 @@
 """The contract of ``dataset.parquet``: the examples of a task, with all that a model may look at."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from genebert.benchmarks.table_file import read_table_file
+from genebert.config import TASKS
 from genebert.corpus.scores import STEPS, add_best, from_steps, to_steps
 from genebert.errors import GenebertError
 from genebert.files import complete_or_absent
@@ -53,6 +54,7 @@ SCHEMA = pa.schema(
 )
 _LISTS = ("motif", "score", "alternative_motif", "alternative_score", "columns")
 FLAT = tuple(name for name in SCHEMA.names if name not in _LISTS)
+_MEND = "rebuild the task"
 NEEDED = {"type", "task", "classes", "motif_digest", "catalogue"}
 # Rows of an array on disk: its lists have fewer than 2^31 items, and its texts fewer bytes.
 _ROWS = 1 << 16
@@ -204,7 +206,10 @@ def read_dataset(path: str | Path) -> Dataset:
     """
     arrow, metadata = read_table_file(path)
     if not metadata.keys() >= NEEDED or not arrow.schema.remove_metadata().equals(SCHEMA):
-        raise GenebertError(f"{path} is no dataset of this version", "rebuild the task")
+        raise GenebertError(f"{path} is no dataset of this version", _MEND)
+    for ok, what in _checks(arrow, metadata):
+        if not ok:
+            raise GenebertError(f"{path} is damaged: {what}", _MEND)
     has_alternatives = arrow["alternative"].null_count < len(arrow)
     return Dataset(
         table=arrow.select(FLAT).to_pandas(),
@@ -215,6 +220,29 @@ def read_dataset(path: str | Path) -> Dataset:
         alternative_codes=encode_column(arrow["alternative"]) if has_alternatives else None,
         alternative_hits=_read_hits(arrow, "alternative_") if has_alternatives else None,
     )
+
+
+def _checks(arrow: pa.Table, metadata: dict[str, Any]) -> Iterator[tuple[bool, str]]:
+    """Yield whether each thing holds that every reader relies on, and what does not if it does not."""
+    classes = metadata["classes"]
+    named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    yield named and metadata["type"] in TASKS and len(arrow) > 0, "no type, no classes or no examples"
+    label, start, end = (arrow[name].to_numpy() for name in ("label", "start", "end"))
+    yield bool(((label >= 0) & (label < len(classes))).all()), "a label is none of the classes"
+    yield bool(((start >= 0) & (start <= end)).all()), "a place is none"
+    for name in ("sequence", "alternative"):
+        bases = pc.match_substring_regex(arrow[name], "^[ACGTN]+$")
+        yield pc.all(bases).as_py() is not False, f"a letter of a {name} is no base"
+    for prefix in ("", "alternative_"):
+        motif, score = arrow[f"{prefix}motif"], arrow[f"{prefix}score"]
+        alike = pc.equal(pc.list_value_length(motif), pc.list_value_length(score))
+        yield pc.all(alike).as_py() is not False, "as many scores as motifs are due"
+        values = pc.list_flatten(score).to_numpy()
+        nulls = pc.list_flatten(motif).null_count + pc.list_flatten(score).null_count
+        inside = not nulls and bool(((values >= 0) & (values <= 1)).all())
+        yield inside, "a score is not between 0 and 1"
+    widths = pc.list_value_length(arrow["columns"]).to_numpy()
+    yield bool((widths == widths[:1]).all()), "examples have different numbers of columns"
 
 
 def _best_hits(motifs: Sequence[np.ndarray], scores: Sequence[np.ndarray]) -> Hits:

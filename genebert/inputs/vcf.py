@@ -22,7 +22,7 @@ _MAGIC = "##fileformat=VCF"
 # The empty block that ends every whole bgzip file, and the flags that all its blocks begin with.
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _BGZIP = b"\x1f\x8b\x08\x04"
-_GENOTYPE = re.compile(r"(\d+|\.)(?:[/|](\d+|\.))?")
+_GENOTYPE = re.compile(r"([0-9]{1,9}|\.)(?:[/|]([0-9]{1,9}|\.))?")
 MISSING, NONE = -1, -2
 
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genebert.errors import GenebertError
@@ -129,6 +129,7 @@ def test_gzip_bytes_depend_on_the_content_only(tmp_path: Path) -> None:
     assert gzip.decompress((tmp_path / "first.gz").read_bytes()).decode() == "a\tµ\n"
 
 
+@settings(deadline=None)  # each example waits for the disk
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n")), max_size=20))
 def test_lines_are_read_back_numbered_from_one(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str]

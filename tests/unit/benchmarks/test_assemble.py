@@ -28,9 +28,9 @@ def material(tiny_genome: Path, few_table: MotifTable, tmp_path: Path) -> Materi
     """The tiny genome with a region every 200 bp, half of them open in cell type A."""
     starts = [(chrom, start) for chrom in ("chrA", "chrB") for start in range(0, LENGTHS[chrom], 200)]
     regions = pd.DataFrame(starts, columns=["chrom", "start"])
-    regions = regions.assign(region_id=range(len(regions)), end=regions["start"] + 80)
+    regions = regions.assign(region_id=range(len(regions)), end=regions["start"] + 80, split="train")
     write_table(regions, tmp_path / "regions.parquet")
-    open_in = pd.DataFrame({"region_id": range(0, len(regions), 2), "cell_type": "A"})
+    open_in = pd.DataFrame({"region_id": range(0, len(regions), 2), "cell_type": "A", "signal": 1.0})
     write_table(open_in, tmp_path / "accessibility.parquet")
     return Material(
         name="t",

@@ -58,7 +58,8 @@ def land(tmp_path_factory: pytest.TempPathFactory, few_table: MotifTable) -> Sim
     pq.write_table(pa.Table.from_pandas(regions, preserve_index=False), folder / "regions.parquet")
     is_open = rng.random((len(regions), 2)) < 0.67
     row, cell = np.nonzero(is_open)
-    views = {"region_id": row.astype(np.uint32), "cell_type": np.array(["A", "B"])[cell]}
+    names = np.array(["A", "B"])[cell]
+    views = {"region_id": row.astype(np.uint32), "cell_type": names, "signal": np.ones(len(row))}
     pq.write_table(pa.table(views), folder / "accessibility.parquet")
     # Half of all regions have a peak, open or not; of A with its summit off the middle.
     bound = rng.random((len(regions), 2)) < 0.5
