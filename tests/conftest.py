@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import os
 import re
+import signal
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -48,6 +49,9 @@ C [ 2 1 1 1 1 1 10 ]
 G [ 1 1 1 1 1 3 30 ]
 T [ 95 2 97 1 38 1 10 ]
 """
+
+# Ctrl-C is ignored by what a script starts in the background, and by its children, whom tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def write(path: Path, text: str) -> Path:

@@ -235,14 +235,19 @@ def _checks(arrow: pa.Table, metadata: dict[str, Any]) -> Iterator[tuple[bool, s
         yield pc.all(bases).as_py() is not False, f"a letter of a {name} is no base"
     for prefix in ("", "alternative_"):
         motif, score = arrow[f"{prefix}motif"], arrow[f"{prefix}score"]
-        alike = pc.equal(pc.list_value_length(motif), pc.list_value_length(score))
-        yield pc.all(alike).as_py() is not False, "as many scores as motifs are due"
-        values = pc.list_flatten(score).to_numpy()
-        nulls = pc.list_flatten(motif).null_count + pc.list_flatten(score).null_count
-        inside = not nulls and bool(((values >= 0) & (values <= 1)).all())
-        yield inside, "a score is not between 0 and 1"
+        counts = pc.list_value_length(motif).to_numpy()
+        alike = np.array_equal(counts, pc.list_value_length(score).to_numpy())
+        yield alike, "not as many scores as motifs"
+        motifs, scores = pc.list_flatten(motif), pc.list_flatten(score)
+        yield motifs.null_count + scores.null_count == 0, "a motif or score is null"
+        values = scores.to_numpy()
+        yield bool(((values >= 0) & (values <= 1)).all()), "a score is not between 0 and 1"
+        rising = np.ones(len(motifs) + 1, dtype=bool)
+        rising[1:-1] = np.diff(motifs.to_numpy().astype(np.int64)) > 0
+        rising[np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])] = True
+        yield bool(rising.all()), "hits are not sorted by motif, each named once"
     widths = pc.list_value_length(arrow["columns"]).to_numpy()
-    yield bool((widths == widths[:1]).all()), "examples have different numbers of columns"
+    yield bool((widths == widths[:1]).all()), "not as many columns in each example"
 
 
 def _best_hits(motifs: Sequence[np.ndarray], scores: Sequence[np.ndarray]) -> Hits:
@@ -278,7 +283,6 @@ def _column_lists(columns: np.ndarray) -> pa.ListArray:
 def _read_columns(lists: pa.ChunkedArray) -> np.ndarray:
     lengths = pc.list_value_length(lists).to_numpy()
     width = int(lengths.max(initial=0))
-    assert (lengths == width).all(), "as many columns in each example"
     flat = pc.fill_null(pc.list_flatten(lists).cast(pa.int64()), -1).to_numpy()
     return np.array(flat).reshape(len(lengths), width)  # Arrow's own memory may not be written
 
@@ -286,11 +290,6 @@ def _read_columns(lists: pa.ChunkedArray) -> np.ndarray:
 def _read_hits(arrow: pa.Table, prefix: str) -> Hits:
     motifs, scores = arrow[f"{prefix}motif"], arrow[f"{prefix}score"]
     counts = pc.list_value_length(motifs).to_numpy()
-    assert np.array_equal(counts, pc.list_value_length(scores).to_numpy()), "as many scores as motifs"
     offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
     motif = pc.list_flatten(motifs).to_numpy().astype(np.int64)
-    rising = np.ones(len(motif) + 1, dtype=bool)
-    rising[1:-1] = motif[1:] > motif[:-1]
-    rising[offsets] = True
-    assert rising.all(), "hits are sorted by motif, each named once"
     return Hits(offsets, motif, pc.list_flatten(scores).to_numpy().astype(np.float32))

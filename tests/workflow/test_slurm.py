@@ -354,7 +354,9 @@ def test_the_whole_line_gives_the_same_bytes_on_slurm(
 
 
 @pytest.mark.long
-def test_the_demo_runs_on_slurm(slurm: Any, tmp_path: Path) -> None:
+def test_the_demo_runs_on_slurm(
+    slurm: Any, tmp_path: Path, strayed_from_plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("workflow", "genebert", "envs", "config", "resources"):
         (tmp_path / name).symlink_to(ROOT / name)
     demo = ("--configfile", "config/demo.yaml")
@@ -366,6 +368,9 @@ def test_the_demo_runs_on_slurm(slurm: Any, tmp_path: Path) -> None:
     config = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
     for task in config["benchmarks"]["tasks"]:
         assert task in table
+    # It took what was planned.
+    monkeypatch.chdir(tmp_path)
+    assert strayed_from_plan("config/demo.yaml", results) == []
     # Nothing is left to do.
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "-n", *demo],
