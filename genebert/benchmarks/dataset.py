@@ -231,7 +231,7 @@ def _checks(arrow: pa.Table, metadata: dict[str, Any]) -> Iterator[tuple[bool, s
     yield bool(((label >= 0) & (label < len(classes))).all()), "a label is none of the classes"
     yield bool(((start >= 0) & (start <= end)).all()), "a place is none"
     for name in ("sequence", "alternative"):
-        bases = pc.match_substring_regex(arrow[name], "^[ACGTN]+$")
+        bases = pc.match_substring_regex(arrow[name], "^[ACGTN]*$")
         yield pc.all(bases).as_py() is not False, f"a letter of a {name} is no base"
     for prefix in ("", "alternative_"):
         motif, score = arrow[f"{prefix}motif"], arrow[f"{prefix}score"]

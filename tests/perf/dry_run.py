@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -39,8 +40,8 @@ def sheet_of(samples: int) -> str:
     return "\n".join(rows) + "\n"
 
 
-def dry_run(sheet: str) -> tuple[float, int]:
-    """Return seconds and number of jobs."""
+def dry_run(sheet: str) -> tuple[float, float, int]:
+    """Return seconds on the clock, seconds of CPU and number of jobs."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part in ("workflow", "genebert", "envs", "resources"):
@@ -48,6 +49,7 @@ def dry_run(sheet: str) -> tuple[float, int]:
         (folder / "config").mkdir()
         (folder / "config/config.yaml").write_text((ROOT / "config/config.yaml").read_text())
         (folder / "config/biosamples.tsv").write_text(sheet)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         started = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", "-n"],
@@ -57,9 +59,11 @@ def dry_run(sheet: str) -> tuple[float, int]:
             check=True,
         )
         seconds = time.perf_counter() - started
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     jobs = re.search(r"^total +(\d+)", done.stdout + done.stderr, re.MULTILINE)
     assert jobs is not None
-    return seconds, int(jobs[1])
+    return seconds, cpu, int(jobs[1])
 
 
 def main() -> None:
@@ -69,13 +73,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     samples = 20 if options.quick else options.samples
-    few, _ = dry_run((ROOT / "config/biosamples.tsv").read_text())
-    many, jobs = dry_run(sheet_of(samples))
+    few, _, _ = dry_run((ROOT / "config/biosamples.tsv").read_text())
+    many, cpu, jobs = dry_run(sheet_of(samples))
     line = {
         "benchmark": "dry_run",
         "samples": samples,
         "jobs": jobs,
         "seconds": round(many, 2),
+        "cpu_seconds": round(cpu, 2),
         "seconds_13_samples": round(few, 2),
         "ratio": round(many / few, 2),
         "snakemake": version("snakemake"),

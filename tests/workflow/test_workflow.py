@@ -115,7 +115,8 @@ def test_dry_run_of_200_samples_takes_seconds() -> None:
     )
     line = json.loads(done.stdout)
     assert line["jobs"] > 2 * 200
-    assert line["seconds"] < 15
+    # Of CPU: other tests run beside this one.
+    assert line["cpu_seconds"] < 15
 
 
 def test_default_configuration_does_not_shine_through_a_chosen_one(project: Path) -> None:
