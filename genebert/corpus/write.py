@@ -155,7 +155,10 @@ def _read_hits(path: str | Path, table: MotifTable, rows: pd.DataFrame, width: i
         raise GenebertError(
             f"a hit of no motif of the table, or beyond its region's {width} bp", "scan again", str(path)
         )
-    if not found["score"].to_numpy().clip(0, 1).tolist() == found["score"].to_pylist():
+    if not np.isin(found["strand"], [1, -1]).all():
+        raise GenebertError("a strand is neither 1 nor -1", "scan again", str(path))
+    score = found["score"].to_numpy()
+    if not ((score >= 0) & (score <= 1)).all():
         raise GenebertError("a score is not between 0 and 1", "scan again", str(path))
     return found
 

@@ -296,6 +296,8 @@ def read_cleaned(path: str | Path, columns: Sequence[str] = COLUMNS) -> pd.DataF
         )
         table.validate(full=True)
     peaks: pd.DataFrame = table.to_pandas()
+    if "signal" in peaks and not np.isfinite(peaks["signal"]).all():
+        raise GenebertError(f"{path}: a peak has no signal", _AGAIN)
     return peaks
 
 

@@ -103,8 +103,9 @@ def catalogue_is_sound(world: World, file: Path, out: Path) -> None:
     for chrom, own in regions.groupby("chrom", sort=False):
         assert (own["start"].to_numpy()[1:] >= own["end"].to_numpy()[:-1]).all()
         assert own["start"].min() >= 0 and own["end"].max() <= CONTIGS[chrom]
+    # Arrow reads hexadecimal numbers too.
     named = [
-        (c[0], int(c[1]), int(c[2]))
+        (c[0], int(c[1], 16 if "x" in c[1] else 10), int(c[2], 16 if "x" in c[2] else 10))
         for path in (file, world / "peaks/two.bed.gz")
         for c in _intervals(path)
     ]

@@ -93,7 +93,7 @@ def examples(draw: st.DrawFn) -> tuple[pd.DataFrame, list[Any], list[Any], np.nd
             "strand": some(st.sampled_from("+-")),
             "sequence": some(dna),
             "alternative": some(st.none() | dna),
-            "label": some(st.integers(0, 4)),
+            "label": some(st.integers(0, 1)),
             "cell_type": some(st.sampled_from(["any", "K562"])),
             "split": some(st.sampled_from(["train", "validation", "test", "across"])),
             "subset": some(st.sampled_from(["", "TATA"])),
