@@ -166,6 +166,15 @@ def strays(config_file: str, results: Path) -> list[str]:
     return strayed(plan.rows, taken)
 
 
+def load_beside(name: str) -> ModuleType:
+    """Import a module of this folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="session")
 def small_project() -> Callable[..., Path]:
     """Return the function that writes a small project: ``small_project(folder, config=SMALL)``."""
@@ -203,10 +212,7 @@ def results_bytes() -> Callable[..., dict[str, bytes]]:
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Any]:
     """Return a running SLURM of two nodes (``Bed`` of slurm_bed.py), or skip where there can be none."""
-    spec = importlib.util.spec_from_file_location("slurm_bed", Path(__file__).with_name("slurm_bed.py"))
-    assert spec is not None and spec.loader is not None
-    module = sys.modules["slurm_bed"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_beside("slurm_bed")
     if reason := module.reason_unavailable():
         pytest.skip(reason)
     with module.slurm_bed() as bed:
@@ -228,12 +234,7 @@ def subcommands() -> Callable[..., list[list[str]]]:
 @pytest.fixture(scope="session")
 def small_disks() -> ModuleType:
     """Return small_disk.py; skip where no disk of one's own can be had."""
-    spec = importlib.util.spec_from_file_location(
-        "small_disk", Path(__file__).with_name("small_disk.py")
-    )
-    assert spec and spec.loader
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_beside("small_disk")
     if reason := module.reason_unavailable():
         pytest.skip(f"no disk of its own: {reason}")
     return module

@@ -10,11 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--cores", "2"]
 MODEL = {
     "preset": "tiny",
@@ -91,27 +89,9 @@ def merged(into: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(small_project: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a finished project of a made-up genome, 300 regions and one variant."""
-    folder = tmp_path_factory.mktemp("undisturbed") / "project"
-    (folder / "config").mkdir(parents=True)
-    for name in ("workflow", "genebert", "envs"):
-        (folder / name).symlink_to(ROOT / name)
-    rng = np.random.default_rng(5)
-    contigs = ("chr1", "chr2", "chr3")
-    dna = ["".join(rng.choice(list("ACGT"), 60_000)) for _ in contigs]
-    fasta = "".join(f">{name}\n{bases}\n" for name, bases in zip(contigs, dna, strict=True))
-    (folder / "genome.fa").write_text(fasta)
-    sheet = ["sample\tcell_type\tassay\tformat\tsource"]
-    for sample in ("one", "two"):
-        places = [(name, p * 100) for name in contigs for p in sorted(rng.choice(590, 150, False))]
-        bed = "".join(f"{name}\t{place}\t{place + 100}\n" for name, place in places)
-        (folder / f"{sample}.bed").write_text(bed)
-        sheet.append(f"{sample}\tcell_{sample}\tATAC-seq\tbed\t{sample}.bed")
-    (folder / "config/samples.tsv").write_text("\n".join(sheet) + "\n")
-    motifs = (ROOT / "resources/motifs/JASPAR2026_CORE_vertebrates.jaspar").read_text().split(">")
-    (folder / "motifs.jaspar").write_text("".join(f">{motif}" for motif in motifs[1:21]))
-    (folder / "config/config.yaml").write_text(yaml.safe_dump(CONFIG))
+    folder = small_project(tmp_path_factory.mktemp("undisturbed") / "project", CONFIG)
     code, said = finish(start(folder))
     assert code == 0, said
     return folder
