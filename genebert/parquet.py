@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from genebert.errors import GenebertError
+from genebert.errors import GenebertError, first_line
 from genebert.files import json_object
 
 KEY = b"genebert"
@@ -27,8 +27,7 @@ def readable(path: str | Path, fix: str) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise GenebertError(f"{path} is missing or damaged ({reason})", fix) from None
+        raise GenebertError(f"{path} is missing or damaged ({first_line(error)})", fix) from None
 
 
 def read_parquet(

@@ -20,7 +20,7 @@ from genebert.benchmarks.kinship import checks_of_individuals
 from genebert.benchmarks.overlaps import Places, canonical_ids, overlaps_any, places_of
 from genebert.corpus.columns import refuse
 from genebert.corpus.manifest import read_manifest
-from genebert.errors import GenebertError
+from genebert.errors import GenebertError, first_line
 from genebert.files import open_text_for_writing
 from genebert.genome import SPLITS
 from genebert.sequence.codes import PADDING, encode_column
@@ -365,4 +365,4 @@ def _batches(folder: Path, manifest: Mapping[str, Any], columns: list[str]) -> I
             with pq.ParquetFile(path) as file:
                 yield from file.iter_batches(_ROWS, columns=columns)
         except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-            refuse(path, f"missing or damaged ({str(error).splitlines()[0]})")
+            refuse(path, f"missing or damaged ({first_line(error)})")

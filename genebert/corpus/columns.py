@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from genebert.corpus.schema import Metadata, metadata_of
 from genebert.corpus.scores import add_best, steps_of_stored
-from genebert.errors import GenebertError
+from genebert.errors import GenebertError, first_line
 from genebert.genome import SPLITS
 from genebert.sequence.codes import encode_bytes
 
@@ -82,7 +82,7 @@ def fill(folder: Path, manifest: Mapping[str, Any], columns: Mapping[str, np.nda
             with pq.ParquetFile(path) as file:
                 _fill_part(file, path, metadata, contigs, region[index], own)
         except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-            refuse(path, f"missing or damaged ({str(error).splitlines()[0]})")
+            refuse(path, f"missing or damaged ({first_line(error)})")
         own["open_offsets"] += view[index]
 
     with ThreadPoolExecutor(_usable_cores()) as pool:

@@ -12,7 +12,7 @@ import torch
 from genebert.corpus.columns import lists_of, refuse
 from genebert.corpus.manifest import read_manifest
 from genebert.corpus.schema import Metadata, metadata_of
-from genebert.errors import GenebertError
+from genebert.errors import GenebertError, first_line
 from genebert.motifs.table import MotifTable, read_motif_table
 
 _COLUMNS = ["region_id", "motif", "position", "strand"]
@@ -89,7 +89,7 @@ def read_hits(folder: str | Path) -> Hits:
             with pq.ParquetFile(path) as file:
                 _read_part(file, path, part, metadata, region, hits)
         except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-            refuse(path, f"missing or damaged ({str(error).splitlines()[0]})")
+            refuse(path, f"missing or damaged ({first_line(error)})")
         region += part["regions"]
     return hits
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from genebert.errors import GenebertError
+from genebert.errors import GenebertError, first_line
 from genebert.files import read_blocks
 from genebert.genome import Genome, Interval
 from genebert.inputs.bed import check_in_genome, on_contigs, rename_contigs
@@ -207,7 +207,7 @@ def _read_table(path: str | Path, label: str, group: str | None) -> pd.DataFrame
         raw = pd.DataFrame({name: _as_text(table[column]) for name, column in names.items()})
     except pa.ArrowException as error:
         raise GenebertError(
-            f"{path}: a column holds neither text nor numbers ({str(error).splitlines()[0]})",
+            f"{path}: a column holds neither text nor numbers ({first_line(error)})",
             f"give {', '.join(names)} as text or numbers",
         ) from None
     raw.insert(0, "line", np.arange(first, first + len(raw)))
@@ -224,7 +224,7 @@ def _read_parquet(path: str | Path, own: Mapping[str, str]) -> tuple[dict[str, s
         return names, pq.read_table(path, columns=sorted(set(names.values()))), 1
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise GenebertError(
-            f"{path} is a damaged Parquet file ({str(error).splitlines()[0]})", "fetch the file again"
+            f"{path} is a damaged Parquet file ({first_line(error)})", "fetch the file again"
         ) from None
 
 
@@ -265,7 +265,7 @@ def _read_text(path: str | Path, own: Mapping[str, str]) -> tuple[dict[str, str]
         )
     except pa.ArrowInvalid as error:
         raise GenebertError(
-            f"{path} is no table ({str(error).splitlines()[0]})", "give a VCF, TSV, CSV or Parquet file"
+            f"{path} is no table ({first_line(error)})", "give a VCF, TSV, CSV or Parquet file"
         ) from None
     if wrong:
         raise GenebertError(

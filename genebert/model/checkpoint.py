@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from genebert.config import Model as Settings
-from genebert.errors import GenebertError
+from genebert.errors import GenebertError, first_line
 from genebert.files import complete_or_absent, write_json
 from genebert.model.genebert import GeneBERT
 
@@ -70,7 +70,7 @@ def load_model(folder: str | Path, motif_digest: str | None = None) -> tuple[Gen
         tensors = load_file(folder / "model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise GenebertError(
-            f"{folder} holds no complete model ({str(error).splitlines()[0]})",
+            f"{folder} holds no complete model ({first_line(error)})",
             "delete the folder and pre-train again",
         ) from None
     if motif_digest is not None and motif_digest != card.motif_digest:

@@ -11,16 +11,8 @@ from genebert.corpus.sample import Views
 from genebert.corpus.scores import from_steps
 from genebert.model.genebert import GeneBERT
 from genebert.pretrain.matching_baseline import linear_top1
-from genebert.pretrain.objectives import (
-    Outcome,
-    Prepared,
-    add,
-    figures_of,
-    matching,
-    prepare,
-    run_objectives,
-    total,
-)
+from genebert.pretrain.objectives import Outcome, add, figures_of, matching, run_objectives, total
+from genebert.pretrain.prepare import Prepared, prepare
 from genebert.pretrain.step import Recipe
 from genebert.sequence.hidden_bases import hidden_base_accuracy, hidden_bases
 from genebert.sequence.markov import fit_markov, predict_hidden

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from genebert.corpus.held_out import held_out_numbers
 from genebert.corpus.manifest import read_manifest
 from genebert.corpus.schema import Metadata, metadata_of
-from genebert.errors import GenebertError
+from genebert.errors import GenebertError, first_line
 from genebert.files import complete_or_absent
 from genebert.parquet import facts_of, read_whole
 from genebert.sequence.codes import encode_all
@@ -160,7 +160,7 @@ def _training_regions(path: Path, metadata: Metadata) -> Iterator[pa.RecordBatch
                 yield batch.filter(pc.equal(batch["split"], "train"))
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise GenebertError(
-            f"{path} is missing or damaged ({str(error).splitlines()[0]})",
+            f"{path} is missing or damaged ({first_line(error)})",
             "rebuild the corpus, or fetch an undamaged copy",
         ) from None
 

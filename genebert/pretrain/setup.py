@@ -20,7 +20,7 @@ from genebert.model.hugging_face import load_bert
 from genebert.motifs.table import motif_probabilities
 from genebert.pretrain.history import say
 from genebert.pretrain.npmi_table import read_npmi
-from genebert.pretrain.objectives import Knowledge
+from genebert.pretrain.prepare import Knowledge
 from genebert.pretrain.statistics import mean_composition, row_statistics
 from genebert.sequence.masking import calibrated_rate
 from genebert.versions import STAGES

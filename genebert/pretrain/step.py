@@ -11,17 +11,8 @@ from genebert.corpus.sample import PlacedCorpus, Views
 from genebert.errors import GenebertError
 from genebert.model.genebert import GeneBERT
 from genebert.pretrain import parallel
-from genebert.pretrain.objectives import (
-    Knowledge,
-    Outcome,
-    Prepared,
-    add,
-    cut,
-    numbers,
-    prepare,
-    run_objectives,
-    weighted_loss,
-)
+from genebert.pretrain.objectives import Outcome, add, numbers, run_objectives, weighted_loss
+from genebert.pretrain.prepare import Knowledge, Prepared, cut, prepare
 
 
 class Recipe(NamedTuple):

@@ -14,6 +14,7 @@ from genebert.benchmarks.comparisons import SECOND_MODALITY, Difference, untrain
 from genebert.benchmarks.metrics import METRICS, site_labels
 from genebert.benchmarks.result import read_facts
 from genebert.config import BASELINES
+from genebert.parquet import readable
 from genebert.report import task_plots
 from genebert.report.leaderboard import cells, number, overall, parts
 from genebert.report.looks import Look, chosen, kind_of, looks_of
@@ -86,7 +87,8 @@ def _blocks(summary: pd.DataFrame, task: str) -> int:
 
 
 def _metadata(dataset: Path) -> dict[str, Any]:
-    return json.loads(pq.read_schema(dataset).metadata[b"genebert"])
+    with readable(dataset, "delete the file and call the workflow again"):
+        return json.loads(pq.read_schema(dataset).metadata[b"genebert"])
 
 
 def _leakage(path: Path) -> list[dict[str, Any]] | None:
@@ -210,12 +212,13 @@ def _figures(
 def _test_predictions(run: Path) -> pd.DataFrame:
     """Return label, subset, scores and whether they are probabilities, of the test split."""
     path = run / "predictions.parquet"
-    names = [
-        name
-        for name in pq.read_schema(path).names
-        if name in ("label", "subset", "is_probability") or name.startswith("score")
-    ]
-    return pq.read_table(path, columns=names, filters=[("split", "=", "test")]).to_pandas()
+    with readable(path, "delete the run's folder and call the workflow again"):
+        names = [
+            name
+            for name in pq.read_schema(path).names
+            if name in ("label", "subset", "is_probability") or name.startswith("score")
+        ]
+        return pq.read_table(path, columns=names, filters=[("split", "=", "test")]).to_pandas()
 
 
 def _matrices(

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from matplotlib import pyplot as plt
 from matplotlib.lines import Line2D
 
+from genebert.parquet import readable
 from genebert.report.plots import COLOURS, as_svg
 
 # Views of a cell type that are drawn and compared, at most; neighbours that are looked at.
@@ -92,18 +94,23 @@ def read_embeddings(files: Sequence[str | Path]) -> list[Embedding]:
 
 def _read(path: Path, variant: str, seed: int) -> Embedding | None:
     """Return None where no view is of the test split."""
-    keys = pq.read_table(path, columns=["region_id", "cell_type"], filters=[("split", "=", "test")])
+    keys = _of_test(path, "region_id", "cell_type")
     region = keys["region_id"].to_numpy().astype(np.int64)
     cell_type = np.array(keys["cell_type"].to_pylist(), dtype=object)
     rows = thinned(region, cell_type)
     if not len(rows):
         return None
-    table = pq.read_table(path, columns=["features"], filters=[("split", "=", "test")]).take(rows)
+    table = _of_test(path, "features").take(rows)
     flat = pc.list_flatten(table["features"]).to_numpy().astype(np.float64)
     features = flat.reshape(len(rows), -1)
     spread = features.std(0)
     scaled = (features - features.mean(0))[:, spread > 0] / spread[spread > 0]
     return Embedding(variant, seed, region[rows], cell_type[rows], scaled)
+
+
+def _of_test(path: Path, *columns: str) -> pa.Table:
+    with readable(path, "delete the file and call the workflow again"):
+        return pq.read_table(path, columns=list(columns), filters=[("split", "=", "test")])
 
 
 def thinned(region: np.ndarray, cell_type: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from genebert.config import Pretrain, Variant
-from genebert.errors import GenebertError
+from genebert.errors import GenebertError, first_line
 
 # What held-out figures are compared under, and what trained variants must have in common besides.
 _OF_EVALUATION = ("evaluation_views", "matching_group", "region_mask")
@@ -89,7 +89,7 @@ def _read_run(path: Path) -> Run:
         history = pd.read_csv(path, sep="\t").astype({"step": int, "value": float})
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise GenebertError(
-            f"no complete pre-training ({str(error).splitlines()[0]})", again, str(path.parent)
+            f"no complete pre-training ({first_line(error)})", again, str(path.parent)
         ) from None
     if variant not in settings.variants or set(history) != {"step", "split", "metric", "value"}:
         raise GenebertError(

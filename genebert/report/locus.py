@@ -8,16 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from genebert.attribution import SCHEMA
 from genebert.errors import GenebertError
 from genebert.motifs.table import MotifTable
+from genebert.parquet import read_parquet
 from genebert.report.plots import COLOURS, as_svg
 
 # Hits that are drawn, variants that have a panel, and the hits' rows below them.
 HITS, PANELS, LANES = 14, 4, 3
+_AGAIN = "delete the file and make it anew"
 
 
 @dataclass(frozen=True)
@@ -87,13 +89,11 @@ def read_places(files: Sequence[str | Path], motifs: MotifTable) -> list[Place]:
     """
     places: dict[str, Place] = {}
     for path in files:
-        table = pq.read_table(path)
+        table = read_parquet(path, SCHEMA, _AGAIN)
         place = Place(table.to_pandas(), json.loads(table.schema.metadata[b"genebert"]))
         first = next(iter(places.values()), place)
         if place.facts["motif_digest"] != motifs.digest() or place.name != first.name:
-            raise GenebertError(
-                "the attribution is of another corpus", "delete the file and make it anew", str(path)
-            )
+            raise GenebertError("the attribution is of another corpus", _AGAIN, str(path))
         places.setdefault(place.facts["variant"], place)
     return list(places.values())
 

@@ -53,7 +53,7 @@ from genebert.corpus.schema import VERSION, Metadata
 from genebert.devices import use_threads
 from genebert.model.flops import view_flops
 from genebert.model.genebert import GeneBERT, compile_encoders
-from genebert.pretrain.objectives import Prepared, cut
+from genebert.pretrain.prepare import Prepared, cut
 from genebert.pretrain.schedule import adamw
 from genebert.pretrain.step import Recipe, agree, draw, learn
 

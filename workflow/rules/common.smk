@@ -1,8 +1,5 @@
 # What the rules share: the validated configuration, the samples, and paths made of both.
-import contextlib
-import functools
 import json
-import logging
 import os
 import re
 import shlex
@@ -16,13 +13,9 @@ PROJECT = str(Path(workflow.basedir).parent)
 sys.path.insert(0, PROJECT)
 from genebert import config as configuration
 from genebert import one_run
-from genebert.errors import GenebertError, refused_by_disk, unwritable
+from genebert.errors import GenebertError
 from genebert.inputs.sheet import read_samples
 from genebert.inputs.source import canonical, parse_source
-from genebert.plan.ask import memory_mb, need_of_job, runtime_minutes
-from genebert.plan.sizes import expected
-from genebert.pretrain.nodes import slurm_job
-from genebert.torch_build import check_torch
 from genebert.versions import STAGES
 
 # Rules call `python -m genebert`: the interpreter that runs Snakemake, unless `--sdm conda` puts the
@@ -211,70 +204,9 @@ def sheet(wildcards):
     return SHEET
 
 
-@functools.cache
-def sizes():
-    """Return how much there will be of everything; only where a job's resources are asked for."""
-    return expected(CONFIG, list(SAMPLES.values()))
-
-
-def need_of(rule, wildcards, input):
-    """Return what a job will take: as `genebert plan` says, corrected by the inputs that are there."""
-    files = {
-        name: [found] if isinstance(found, str) else list(found)
-        for name, found in input.items()
-    }
-    return need_of_job(rule, dict(wildcards), files, sizes(), CONFIG)
-
-
-def memory(rule):
-    """Return what gives the MB that a job of a rule asks for, more at each attempt."""
-    return lambda wildcards, input, attempt: memory_mb(
-        need_of(rule, wildcards, input), attempt
-    )
-
-
-def runtime(rule):
-    """Return what gives the minutes that a job of a rule asks for, more at each attempt."""
-    return lambda wildcards, input, attempt: runtime_minutes(
-        need_of(rule, wildcards, input), attempt
-    )
-
-
 def unpinned(text):
     """Return a source without its checksum: a new pin is verified (rule checksums), it reruns nothing."""
     return parse_source(text).text
-
-
-def stop_if_missing():
-    """Name every file that is missing and will not be fetched, before any job runs."""
-    named = [
-        *((where, source.text) for where, source in ALL_SOURCES if source.url is None),
-        *(
-            (f"pretrain.variants.{name}.init_from", f"{variant.init_from}/config.json")
-            for name, variant in CONFIG.pretrain.variants.items()
-            if variant.init_from is not None
-        ),
-    ]
-    named += [
-        ("benchmarks.models", f"{configuration.parse_model(text).source}/config.json")
-        for text in MODELS.values()
-        if text.startswith(("hf:/", "hf:."))
-    ]
-    lines = [f"  {path}  ({where})" for where, path in named if not Path(path).exists()]
-    if lines:
-        raise WorkflowError(
-            f"input files that do not exist: {len(lines)}\n"
-            + "\n".join(lines)
-            + "\nfix: correct the paths; they count from the folder in which snakemake is called"
-        )
-    missing = [place for place in FETCHED if not Path(DATA, place).exists()]
-    if CONFIG.downloads.offline and missing:
-        lines = [f"  {DATA}/{place}  from {FETCHED[place].url}" for place in missing]
-        raise WorkflowError(
-            f"{len(missing)} input files are missing and downloads.offline is true:\n"
-            + "\n".join(lines)
-            + "\nfix: put them there, or set `downloads.offline: false` where there is a network"
-        )
 
 
 def pretrain_settings(wildcards):
@@ -288,54 +220,6 @@ def pretrain_settings(wildcards):
     return json.dumps(settings | {"variants": variants}, sort_keys=True)
 
 
-def compute(wildcards):
-    """Return where and how safely to train: not a parameter, for it affects no result."""
-    return as_json(CONFIG.compute)
-
-
-def gpus_of_variant(wildcards):
-    """Return how many GPUs a pre-training takes; without training, one for the evaluation."""
-    trained = CONFIG.pretrain.variants[wildcards.variant].trained
-    return CONFIG.compute.gpus if trained else min(1, CONFIG.compute.gpus)
-
-
-def devices_of_variant():
-    """Return what a pre-training asks for, by resource: `gpu`, or several machines of SLURM.
-
-    `gpu` is a total, which SLURM may share out unevenly: of several machines, `gres` asks for GPUs on each.
-    """
-    if CONFIG.compute.nodes == 1:
-        return {"gpu": gpus_of_variant}
-    overwritten = workflow.resource_settings.overwrite_resources
-    if "gpu_model" in overwritten.get("pretrain", {}):
-        raise WorkflowError(
-            "set-resources gives pretrain a `gpu_model`, of which several machines share one GPU\n"
-            f"fix: write `pretrain: {{gres: gpu:MODEL:{CONFIG.compute.gpus}}}` instead"
-        )
-
-    def if_trained(value):
-        # None: not asked for.
-        return lambda wildcards: (
-            value if CONFIG.pretrain.variants[wildcards.variant].trained else None
-        )
-
-    def gres(wildcards):
-        gpus = gpus_of_variant(wildcards)
-        return f"gpu:{gpus}" if gpus else None
-
-    return {
-        "nodes": if_trained(CONFIG.compute.nodes),
-        # One launcher on each. `genebert pretrain` calls srun itself: the plugin takes such jobs for MPI.
-        "tasks": if_trained(CONFIG.compute.nodes),
-        "mpi": if_trained("srun"),
-        "cpus_per_task": if_trained(
-            CONFIG.pretrain.threads * max(1, CONFIG.compute.gpus)
-        ),
-        "gres": gres,
-        "tasks_per_gpu": 0,
-    }
-
-
 def model_text(wildcards):
     """Return a model as the configuration writes it."""
     return MODELS.get(wildcards.model, wildcards.model)
@@ -344,12 +228,6 @@ def model_text(wildcards):
 def named_model(wildcards):
     """Return what the name of a model says; it may be asked for by a path."""
     return or_explain(CONFIG.checked_model, wildcards.task, model_text(wildcards))
-
-
-def gpus_of_model(wildcards):
-    """Return how many GPUs a benchmark run takes: what is no network takes none."""
-    no_network = wildcards.model in configuration.DETERMINISTIC
-    return 0 if no_network else min(1, CONFIG.compute.gpus)
 
 
 def motifs_of_variant(wildcards):
@@ -408,82 +286,3 @@ def encoder_of(wildcards):
     if not (folder / "config.json").exists():
         return []
     return sorted(str(path) for path in folder.iterdir() if path.is_file())
-
-
-def stop_at_unknown_cell_types():
-    """Name the cell types that are in no sample, before any job runs."""
-    known = sorted({sample.cell_type for sample in SAMPLES.values()})
-    for key, cell_type in CONFIG.named_cell_types():
-        if cell_type not in known:
-            raise WorkflowError(
-                f"{key} names cell type '{cell_type}', which is in no sample\n"
-                f"fix: use one of {', '.join(known)}"
-            )
-
-
-def stop_where_jobs_would():
-    """Name what jobs that are to run ask for and will not get, before the first of them runs."""
-    asked = [
-        job.rule.expand_resources(job.wildcards_dict, job.input, attempt=1)
-        for job in workflow.dag.needrun_jobs()
-        if {"gpu", "gres"} & job.rule.resources.keys()
-    ]
-    nodes = max((resources.get("nodes", 1) for resources in asked), default=1)
-    if workflow.local_exec and nodes > 1:
-        or_explain(slurm_job, nodes)
-    # Environments of rules have a torch of their own.
-    own = workflow.deployment_settings.deployment_method
-    if not own and any(found.get("gpu") or found.get("gres") for found in asked):
-        if warning := or_explain(check_torch, CONFIG.compute):
-            print(warning, file=sys.stderr)
-
-
-# Here Snakemake knows which jobs are to run, and no dry run comes here.
-onstart:
-    if not workflow.touch:
-        stop_where_jobs_would()
-
-
-@contextlib.contextmanager
-def named_where_refused():
-    """Name files of Snakemake's own that the disk refuses."""
-    # Each line for a log on a full disk would be a traceback; the terminal has the line.
-    logging.raiseExceptions = False
-    try:
-        yield
-    except OSError as error:
-        if not refused_by_disk(error):
-            raise
-        path = error.filename or f"a file of {R} or .snakemake"
-        raise WorkflowError(str(unwritable(path, error))) from None
-
-
-def one_run_at_a_time(execute):
-    """Wrap what Snakemake calls to run jobs, and for nothing else: no two runs write to one folder."""
-
-    @named_where_refused()
-    def alone(executor_plugin, executor_settings, **others):
-        others |= dict(
-            executor_plugin=executor_plugin, executor_settings=executor_settings
-        )
-        facts, settings = executor_plugin.common_settings, workflow.execution_settings
-        if hasattr(executor_settings, "jobname_prefix"):
-            prefix = executor_settings.jobname_prefix or "genebert"
-            executor_settings.jobname_prefix = f"{prefix[:30]}-{one_run.tag(R)}"
-        if facts.dryrun_exec or not settings.lock:
-            return execute(**others)
-        try:
-            with one_run.alone(R, queued=not facts.local_exec) as locked:
-                # Snakemake's own lock outlives a killed run: it serves where there is no other.
-                settings.lock = not locked
-                return execute(**others)
-        except GenebertError as error:
-            raise WorkflowError(str(error)) from None
-
-    return alone
-
-
-stop_if_missing()
-stop_at_unknown_cell_types()
-if workflow.is_main_process:
-    workflow.execute = one_run_at_a_time(workflow.execute)

@@ -18,7 +18,8 @@ from genebert.model.genebert import GeneBERT
 from genebert.motifs.table import motif_probabilities
 from genebert.pretrain.evaluation import SEED, baselines, drawn, evaluate
 from genebert.pretrain.npmi_table import read_npmi
-from genebert.pretrain.objectives import Knowledge, matching, readable
+from genebert.pretrain.objectives import matching, readable
+from genebert.pretrain.prepare import Knowledge
 from genebert.pretrain.step import Recipe
 from genebert.sequence.tokens import MASK
 

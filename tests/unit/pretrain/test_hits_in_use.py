@@ -11,7 +11,7 @@ from genebert.config import Variant
 from genebert.corpus.sample import Views, place_corpus
 from genebert.model.genebert import GeneBERT
 from genebert.motifs.reference import brute_force
-from genebert.pretrain.objectives import Knowledge, Prepared, prepare
+from genebert.pretrain.prepare import Knowledge, Prepared, prepare
 from genebert.sequence.tokens import MASK
 
 SAMPLES = 24

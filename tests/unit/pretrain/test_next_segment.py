@@ -13,7 +13,8 @@ from genebert.corpus.read import Corpus
 from genebert.corpus.sample import Batch, Views, place_corpus
 from genebert.model.genebert import GeneBERT
 from genebert.pretrain.evaluation import SEED, baselines
-from genebert.pretrain.objectives import pair_segments, prepare, run_objectives
+from genebert.pretrain.objectives import run_objectives
+from genebert.pretrain.prepare import pair_segments, prepare
 from genebert.pretrain.step import Recipe
 from genebert.sequence.tokens import CLS, SEP
 

@@ -14,20 +14,17 @@ from genebert.corpus.read import Corpus
 from genebert.corpus.sample import Batch, Views, place_corpus
 from genebert.model.genebert import GeneBERT
 from genebert.pretrain.objectives import (
-    Knowledge,
     Outcome,
-    Prepared,
     add,
-    hidden_blocks,
     masked_region,
     masked_sequence,
     matching,
     numbers,
-    prepare,
     readable,
     run_objectives,
     weighted_loss,
 )
+from genebert.pretrain.prepare import Knowledge, Prepared, hidden_blocks, prepare
 from genebert.pretrain.schedule import adamw
 from genebert.sequence.masking import random_span
 from genebert.sequence.tokens import MASK

@@ -15,7 +15,8 @@ from genebert.corpus.read import Corpus
 from genebert.corpus.sample import Views, place_corpus
 from genebert.model.genebert import GeneBERT
 from genebert.pretrain.loop import pretrain
-from genebert.pretrain.objectives import Knowledge, prepare, run_objectives
+from genebert.pretrain.objectives import run_objectives
+from genebert.pretrain.prepare import Knowledge, prepare
 from genebert.pretrain.record import Outputs
 from genebert.pretrain.setup import Sources, initial_model
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.decomposition import PCA
 
+from genebert.errors import GenebertError
 from genebert.report.embeddings import (
     MOST,
     NEIGHBOURS,
@@ -131,3 +132,11 @@ def test_without_held_out_views_there_is_nothing_to_show(tmp_path: Path) -> None
     features, cell_type = drawn(1.0)
     path = write(tmp_path, "toy", features, cell_type, ["train"] * len(features))
     assert section([path]) == {} and section([]) == {}
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    features, cell_type = drawn(1.0)
+    path = write(tmp_path, "toy", features, cell_type, ["test"] * len(features))
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(GenebertError, match=r"embeddings\.parquet is missing or damaged"):
+        read_embeddings([path])

@@ -122,3 +122,10 @@ def test_a_place_of_another_corpus_is_refused(
     files = [write_place("one"), write_place("two", **other)]
     with pytest.raises(GenebertError, match="of another corpus"):
         read_places(files, few_table)
+
+
+def test_a_damaged_file_is_named(few_table: MotifTable, write_place: Callable[..., Path]) -> None:
+    path = write_place("multimodal")
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(GenebertError, match=r"attribution\.parquet is missing or damaged"):
+        read_places([path], few_table)
