@@ -1,6 +1,7 @@
 """Where a file came from, as text: its own record, then all it was made from, down to raw inputs."""
 
 import json
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,29 +13,80 @@ from genebert.provenance import (
     Input,
     Record,
     Revision,
+    cannot_be_read,
     find_record,
     input_paths,
     is_record,
+    one_line,
     output_paths,
     read_record,
 )
 
 # What stands for a folder: of a model, a corpus, a run.
 _STANDS_FOR = ("model.safetensors", "manifest.json", "metrics.json")
-_CHANGED, _GONE = "CHANGED", "no longer there"
 
 
 @dataclass
 class _Disk:
-    """What is on disk now; each file is read once."""
+    """What is on disk now, each file read once; and which files are not as they were recorded.
 
-    digests: dict[Path, str | None] = field(default_factory=dict)
+    Attributes
+    ----------
+    digests
+        SHA-256 of files; None where one is no longer there, the error where it cannot be read.
+    changed, gone, unreadable
+        Files by what was found; no names are looked at, for a file may be called anything.
+    cut
+        Files whose record is missing or damaged: what they were made from is not known.
+    """
 
-    def digest(self, path: Path) -> str | None:
-        """Return the SHA-256 of a file, None if it is no longer there."""
+    digests: dict[Path, str | OSError | None] = field(default_factory=dict)
+    changed: set[Path] = field(default_factory=set)
+    gone: set[Path] = field(default_factory=set)
+    unreadable: set[Path] = field(default_factory=set)
+    cut: set[Path] = field(default_factory=set)
+
+    def status(self, path: Path, recorded: str) -> str:
+        """Return in what a file is not as recorded, empty if it is the same, and keep count."""
         if path not in self.digests:
-            self.digests[path] = sha256(path) if path.is_file() else None
-        return self.digests[path]
+            self.digests[path] = _digest(path)
+        now = self.digests[path]
+        if now is None:
+            self.gone.add(path)
+            return "no longer there"
+        if isinstance(now, OSError):
+            self.unreadable.add(path)
+            return cannot_be_read(now)
+        if now == recorded:
+            return ""
+        self.changed.add(path)
+        return f"CHANGED since: now {now}"
+
+    def verdict(self) -> str:
+        """Return what was found, in one line."""
+        said = [
+            f"{len(self.changed)} of these files CHANGED" if self.changed else "no file changed since"
+        ]
+        if self.gone:
+            said.append(f"{len(self.gone)} no longer there and not compared")
+        if self.unreadable:
+            said.append(f"{len(self.unreadable)} cannot be read and not compared")
+        if self.cut:
+            said.append(
+                f"{len(self.cut)} with a record that is missing or damaged: "
+                "what that was made from is not compared"
+            )
+        return ", ".join(said)
+
+
+def _digest(path: Path) -> str | OSError | None:
+    try:
+        # A pipe would be waited for.
+        return sha256(path) if stat.S_ISREG(path.stat().st_mode) else None
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last: NUL in a name
+        return None
+    except OSError as error:
+        return error
 
 
 @dataclass(frozen=True)
@@ -66,7 +118,7 @@ def lineage(file: str | Path) -> str:
     width = max((len(name) for _, name, _ in rows), default=0)
     tree = [f"{digest:64}  {name:{width}}  {note}".rstrip() for digest, name, note in rows]
     said = [_shown(file), *_details(path, record, disk), "", "made from", *tree, ""]
-    return "\n".join([*said, _verdict(said)])
+    return "\n".join([*said, disk.verdict()])
 
 
 def _located(file: Path) -> tuple[Path, Path, Record]:
@@ -96,7 +148,7 @@ def _details(path: Path, record: Record, disk: _Disk) -> Iterator[str]:
     """Yield what a record says, one aligned line a fact."""
     yield _line("stage", f"{record.stage}, version {record.version}")
     for number, (file, digest) in enumerate(output_paths(path, record).items()):
-        status = _status(digest, disk.digest(file))
+        status = disk.status(file, digest)
         yield _line("" if number else "files", f"{digest}  {_shown(file)}{status and f'  {status}'}")
     yield _line("settings", record.settings_digest)
     for name, value in _flat(record.settings):
@@ -110,7 +162,7 @@ def _details(path: Path, record: Record, disk: _Disk) -> Iterator[str]:
 
 
 def _line(name: str, value: str) -> str:
-    return f"  {name:10}{value}"
+    return f"  {name:10}{one_line(value)}"
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -138,7 +190,7 @@ def _made_from(
             seen.add(read)
             found, notes = _notes(file, wanted, top, disk)
             below = _made_from(*found, top, disk, seen) if found else []
-            nodes.append(_Node(wanted.sha256, _shown(file), "; ".join(notes), below))
+            nodes.append(_Node(wanted.sha256, _shown(file), one_line("; ".join(notes)), below))
     if above := len(inputs) - len(nodes):
         nodes.append(_Node("", f"and {above} listed above"))
     return nodes
@@ -158,18 +210,22 @@ def _notes(
     file: Path, wanted: Input, top: Record, disk: _Disk
 ) -> tuple[tuple[Path, Record] | None, list[str]]:
     """Return the record of an input, if there is one, and what to say of it."""
-    status = _status(wanted.sha256, disk.digest(file))
+    status = disk.status(file, wanted.sha256)
     notes = [status] if status else []
     try:
         found = find_record(file)
     except GenebertError as error:
+        disk.cut.add(file)
         return None, [*notes, f"its record is damaged: {error.what}"]
+    if found is None and wanted.made_by is None:
+        return None, [*notes, "input"]
     if found is None:
-        missing = f"made by {wanted.made_by}, whose record is missing"
-        return None, [*notes, missing if wanted.made_by else "input"]
+        disk.cut.add(file)
+        return None, [*notes, f"made by {wanted.made_by}, whose record is missing"]
     own = output_paths(*found)[file]
     if own != wanted.sha256 and not status:
-        notes.append(f"{_CHANGED} after {found[1].stage} had made it: that was {own}")
+        disk.changed.add(file)
+        notes.append(f"CHANGED after {found[1].stage} had made it: that was {own}")
     return found, [*notes, _made_by(found[1], top)]
 
 
@@ -183,20 +239,7 @@ def _made_by(record: Record, top: Record) -> str:
     return said + (f", other {' and '.join(others)}" if others else "")
 
 
-def _status(recorded: str, now: str | None) -> str:
-    if now is None:
-        return _GONE
-    return "" if now == recorded else f"{_CHANGED} since: now {now}"
-
-
-def _verdict(said: list[str]) -> str:
-    changed = sum(_CHANGED in line for line in said)
-    gone = sum(_GONE in line for line in said)
-    verdict = f"{changed} of these files CHANGED" if changed else "no file changed since"
-    return verdict + (f", {gone} no longer there and not compared" if gone else "")
-
-
 def _shown(path: Path) -> str:
     """Return a path from here, where it lies below; else in full."""
-    path = path.absolute()
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    path, here = path.absolute(), Path.cwd()
+    return one_line(str(path.relative_to(here) if path.is_relative_to(here) else path))

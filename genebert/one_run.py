@@ -118,9 +118,12 @@ def alone(results: str | Path, queued: bool = False) -> Iterator[bool]:
     path = Path(results).resolve() / LOCK
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = _opened(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise unwritable(path.parent, error) from None
+    try:
+        file = _opened(path, os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise unwritable(path, error) from None
     with file:
         try:
             locked = _locked(file, fcntl.LOCK_EX)
@@ -150,7 +153,7 @@ def join() -> None:
     """
     if RUN not in os.environ:
         return
-    name, path = os.environ[RUN].split(" ", 1)
+    name, _, path = os.environ[RUN].partition(" ")
     over = GenebertError(
         "the run that this job belongs to has ended, or was killed",
         "none needed: nothing was touched, and the next run does the work of this job",
@@ -158,7 +161,7 @@ def join() -> None:
     )
     try:
         file = _opened(Path(path), os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise over from None
     try:
         locked = _locked(file, fcntl.LOCK_SH)
@@ -231,13 +234,15 @@ def _remove_unfinished(results: Path) -> None:
 
 
 def _read(file: IO[str]) -> Run:
-    """Return what a lock file says; of a text that was cut off, that there is a run."""
+    """Return what a lock file says; of a text that was cut off or altered, that there is a run."""
     file.seek(0)
     try:
         content = json.loads(file.read() or "{}")
-        return Run(**{item.name: content[item.name] for item in fields(Run) if item.name in content})
-    except (ValueError, TypeError):
+        run = Run(**{item.name: content[item.name] for item in fields(Run) if item.name in content})
+    except (ValueError, TypeError, RecursionError):
         return Run("unknown")
+    sound = all(type(getattr(run, item.name)) is item.type for item in fields(Run))
+    return run if sound and len(run.job.split()) in (0, 4) else Run("unknown")
 
 
 def _occupied(path: Path, run: Run) -> GenebertError:

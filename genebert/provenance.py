@@ -13,13 +13,22 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from genebert import __version__
-from genebert.errors import GenebertError
-from genebert.files import digest_of, sha256, together, write_json
+from genebert.errors import GenebertError, first_line, fix_of, shown
+from genebert.files import digest_of, read_json_object, sha256, together, write_json
 from genebert.versions import STAGES
 
 PACKAGES = (
@@ -40,13 +49,23 @@ _SUFFIX = ".provenance.json"
 _OF_MODEL = "provenance.json"
 
 
+def _known(stage: str) -> str:
+    if stage not in STAGES:
+        raise ValueError("no stage of this project")
+    return stage
+
+
+Stage = Annotated[str, AfterValidator(_known)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 class Input(BaseModel):
     """A file that a stage read: its SHA-256, and the stage that made it (None: it came from outside)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sha256: str
-    made_by: str | None = None
+    sha256: Digest
+    made_by: Stage | None = None
 
 
 class Revision(BaseModel):
@@ -83,17 +102,25 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    stage: str
-    version: int
+    stage: Stage
+    version: PositiveInt
     settings: dict[str, Any]
     settings_digest: str
     seed: int | None
     inputs: dict[str, Input]
     root: str
-    outputs: dict[str, str]
+    outputs: Annotated[dict[str, Digest], Field(min_length=1)]
     versions: dict[str, str]
     code: Revision
     hardware: dict[str, str | int]
+
+    @field_validator("settings_digest")
+    @classmethod
+    def _is_of_the_settings(cls, digest: str, before: ValidationInfo) -> str:
+        # Settings that are wrong themselves are missing here, and said to be wrong.
+        if "settings" in before.data and digest != digest_of(before.data["settings"]):
+            raise ValueError("not the hash of the settings")
+        return digest
 
 
 @functools.cache
@@ -235,21 +262,23 @@ def read_record(path: str | Path) -> Record:
     Raises
     ------
     GenebertError
-        If it is missing, damaged, or of another program.
+        If it is missing, cannot be read, is damaged, or of another program.
     """
     path = Path(path)
     try:
         return Record.model_validate_json(path.read_text(encoding="utf-8"), strict=True)
     except FileNotFoundError:
         raise GenebertError(f"{path} does not exist", "correct the path") from None
+    except OSError as error:
+        raise GenebertError(one_line(f"{path} {cannot_be_read(error)}"), fix_of(error)) from None
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        what = f"{key}: {first['msg']}" if key else first["msg"]
+        key, said = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        what = f"{key}: {said}" if key else said
     except UnicodeDecodeError as error:
         what = str(error)
     raise GenebertError(
-        f"{path} is no record of this version, or damaged ({what})",
+        one_line(f"{path} is no record of this version, or damaged ({what})"),
         "run the stage that makes the file beside it again",
     )
 
@@ -260,27 +289,62 @@ def find_record(file: str | Path) -> tuple[Path, Record] | None:
     Raises
     ------
     GenebertError
-        If there is none, and one that might be it is damaged.
+        If there is none, and the one that is meant for it is damaged.
     """
     file = _joined(Path(file))
-    own = record_path(file)
-    others = sorted(file.parent.glob(f"*{_SUFFIX}"))
-    # Of a model: within its folder, and in the one above, where the history of its training lies.
-    candidates = [own, file.with_name(_OF_MODEL), file.parent / "model" / _OF_MODEL, *others]
     damaged = None
-    for path in dict.fromkeys(candidates):
-        if not path.is_file():
-            continue
+    for path in _records_near(file):
         try:
             record = read_record(path)
         except GenebertError as error:
-            damaged = damaged or error
+            damaged = damaged or (error if _meant_for(path, file) else None)
             continue
         if file in output_paths(path, record):
             return path, record
     if damaged is not None:
         raise damaged
     return None
+
+
+def _records_near(file: Path) -> list[Path]:
+    """Return the records that can be of a file, the likeliest first."""
+    if not file.name:  # the root, which a record can name as well
+        return []
+    # Of a model: within its folder, and in the one above, where the history of its training lies.
+    likely = [record_path(file), file.with_name(_OF_MODEL), file.parent / "model" / _OF_MODEL]
+    others: list[Path] = []
+    # What a record names may be longer than the disk allows, and so may be its name with a suffix.
+    with contextlib.suppress(OSError):
+        others = sorted(file.parent.glob(f"*{_SUFFIX}"))
+    return [path for path in dict.fromkeys([*likely, *others]) if _is_file(path)]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _meant_for(path: Path, file: Path) -> bool:
+    """Return whether a damaged record is that of a file: by its name, else by what it still says."""
+    if path == record_path(file):
+        return True
+    try:
+        outputs = read_json_object(path, "").get("outputs")
+    except GenebertError:
+        return path.name == _OF_MODEL  # nothing is left but its place
+    return isinstance(outputs, dict) and file in {_joined(path.parent, name) for name in outputs}
+
+
+def one_line(text: str) -> str:
+    """Return text of a record, which may hold anything, as a line that a terminal can show."""
+    return shown(text.replace("\n", "\\n"))
+
+
+def cannot_be_read(error: OSError) -> str:
+    """Return what to say of a file that the system does not let us read."""
+    return f"cannot be read: {error.strerror or first_line(error)}"
 
 
 def output_paths(path: Path, record: Record) -> dict[Path, str]:

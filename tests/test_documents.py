@@ -1,6 +1,7 @@
 """What the documents point to exists."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -25,5 +26,11 @@ def test_conda_environment_follows_the_lock() -> None:
     environment = yaml.safe_load((ROOT / "envs/genebert.yaml").read_text())["dependencies"]
     pins = dict(pin.split("=") for pin in environment if ">" not in pin and "python=" not in pin)
     assert len(pins) > 10
-    for name, version in pins.items():
-        assert locked[other_name.get(name, name)].partition("+")[0] == version, name
+    called = {other_name.get(name, name): version for name, version in pins.items()}
+    for name, version in called.items():
+        assert locked[name].partition("+")[0] == version, name
+    # Jobs call the package, not Snakemake.
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = project["dependencies"] + project["optional-dependencies"]["workflow"]
+    names = {re.split("[<>=~!;]", requirement)[0].lower() for requirement in needed}
+    assert names - {"snakemake", "pygments"} <= called.keys()

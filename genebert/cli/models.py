@@ -46,15 +46,15 @@ def _pretrain(options: argparse.Namespace) -> str:
 
 
 def _start_workers(options: argparse.Namespace) -> None:
-    """Become the launcher of several workers, on this machine or several; return where one is enough."""
+    """Become the launcher of several workers, on this node or several; return where one is enough."""
     from genebert.pretrain.nodes import spread
 
     compute = section(config.Compute, options.compute, "--compute")
     if not _variant(section(config.Pretrain, options.settings), options.variant).trained:
         return
     command = ["-m", "genebert", *sys.argv[1:]]
-    machine = spread(compute.nodes, command)
-    if machine is None and compute.gpus <= 1:
+    node = spread(compute.nodes, command)
+    if node is None and compute.gpus <= 1:
         return
     from genebert.devices import lease_gpus
     from genebert.pretrain.launch import exec_torchrun
@@ -63,7 +63,7 @@ def _start_workers(options: argparse.Namespace) -> None:
     with one_voice():
         if compute.gpus:
             lease_gpus(compute.gpus)
-        exec_torchrun(max(1, compute.gpus), command, machine)
+        exec_torchrun(max(1, compute.gpus), command, node)
 
 
 def _pretrain_variant(options: argparse.Namespace) -> str:

@@ -18,7 +18,7 @@ from genebert.config.model import (
     Variant,
 )
 from genebert.config.names import BASELINES, DETERMINISTIC, ModelName, Readout, TaskType, parse_model
-from genebert.config.read import load, parse_section, validate
+from genebert.config.read import load, parse_section, read_yaml, validate
 from genebert.config.tasks import (
     TASKS,
     AccessibilityTask,
@@ -72,5 +72,6 @@ __all__ = [
     "load",
     "parse_model",
     "parse_section",
+    "read_yaml",
     "validate",
 ]

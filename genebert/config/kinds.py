@@ -1,6 +1,8 @@
 """The kinds of values that keys have."""
 
+import os
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -28,6 +30,8 @@ ContigStyle = Literal["as_is", "ucsc", "ensembl"]
 # The shortest example that every model can read: one k-mer of the largest k.
 MIN_EXAMPLE_BP = 6
 NAME = r"[A-Za-z0-9_]+"
+# Folders that a project keeps, beside its results.
+_OF_THE_PROJECT = {".git", ".snakemake", "config", "envs", "genebert", "resources", "tests", "workflow"}
 _INTERVAL = re.compile(r"[^\s:-][^\s:]*(:[0-9]+-[0-9]+)?")
 
 
@@ -81,6 +85,16 @@ def _plain_path(value: str) -> str:
     return value
 
 
+def _results_folder(value: str) -> str:
+    """Return the path in its shortest form; each run sweeps it of what is half-written."""
+    path = re.sub("/+", "/", os.path.normpath(value))
+    if Path.cwd().resolve().is_relative_to(Path(path).resolve()):
+        raise ValueError("holds the folder in which you work; name one below it, such as results")
+    if path.split("/")[0] in _OF_THE_PROJECT:
+        raise ValueError("is a folder of the project itself; choose another, such as results")
+    return path
+
+
 Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_yaml_number)]
 Positive = Annotated[Number, Field(gt=0)]
 Fraction = Annotated[Number, Field(ge=0, lt=1)]
@@ -92,6 +106,7 @@ Text = Annotated[str, Field(min_length=1)]
 Given = Annotated[Text, AfterValidator(_no_option)]
 Address = Annotated[Text, AfterValidator(_address)]
 PlainPath = Annotated[str, AfterValidator(_plain_path)]
+ResultsFolder = Annotated[PlainPath, AfterValidator(_results_folder)]
 Source = Annotated[Text, AfterValidator(_source)]
 
 

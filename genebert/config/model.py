@@ -234,10 +234,10 @@ class Compute(Section):
     """Where and how safely pre-training runs: no result depends on it, beyond rounding."""
 
     gpus: Annotated[int, Field(ge=0)] = Field(
-        default=1, description="GPUs of one pre-training on each machine; 0 computes on the CPU"
+        default=1, description="GPUs of one pre-training on each node; 0 computes on the CPU"
     )
     nodes: Count = Field(
-        default=1, description="machines of one pre-training; more than one needs SLURM"
+        default=1, description="nodes of one pre-training; more than one needs SLURM"
     )
     require_gpu: bool = Field(
         default=False, description="stop where there is no GPU, instead of computing on the CPU"

@@ -77,11 +77,6 @@ class ModelName:
     source: str | None = None
 
     @property
-    def is_baseline(self) -> bool:
-        """Whether the name is one of :data:`BASELINES`."""
-        return self.readout is None
-
-    @property
     def draws_nothing(self) -> bool:
         """Whether one run stands for every seed."""
         return self.name in DETERMINISTIC or (

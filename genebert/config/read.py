@@ -51,9 +51,20 @@ def validate(raw: Any, where: str) -> Config:
 
 
 def load(path: str | Path) -> Config:
-    """Read and validate one YAML file."""
+    """Read and validate one YAML file; errors as in :func:`validate` and :func:`read_yaml`."""
+    return validate(read_yaml(path), str(path))
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Return what a YAML file holds.
+
+    Raises
+    ------
+    GenebertError
+        If it cannot be read, is no YAML, or has a key twice, of which Snakemake would take the last.
+    """
     try:
-        raw = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+        return yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise GenebertError(f"cannot read {path}: {error.strerror}", "correct the path") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -63,7 +74,6 @@ def load(path: str | Path) -> Config:
             "mend the syntax (indentation, colons, quotes)",
             where="" if line is None else f"line {line + 1}",
         ) from None
-    return validate(raw, str(path))
 
 
 def parse_section(model: type[S], raw: Any, where: str) -> S:

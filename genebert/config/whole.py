@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from genebert.config.batches import part_size
 from genebert.config.benchmarks import Benchmarks
 from genebert.config.data import Downloads, Genome, HeldOutCellTypes, Motifs, Peaks, Regions
-from genebert.config.kinds import MIN_EXAMPLE_BP, Given, PlainPath, Section, source_of_key
+from genebert.config.kinds import MIN_EXAMPLE_BP, Given, ResultsFolder, Section, source_of_key
 from genebert.config.model import Compute, Model, Pretrain
 from genebert.config.names import MANDATORY, ModelName, parse_model
 from genebert.config.tasks import Task
@@ -18,7 +18,7 @@ from genebert.inputs.sheet import LONGEST_NAME
 class Config(Section):
     """Everything a run of the workflow depends on."""
 
-    results_dir: PlainPath = Field(
+    results_dir: ResultsFolder = Field(
         default="results", description="folder of all outputs; one dataset, one folder"
     )
     samples: Given = Field(

@@ -2,7 +2,7 @@
 
 The launcher leases the GPUs; its workers lease nothing. It stops them when one of them fails, and hands
 SIGTERM and SIGINT on to them, with 30 s to save and end. Should the launcher be killed, its lease is
-free at once, and the kernel kills the workers with it. Several machines have a launcher each
+free at once, and the kernel kills the workers with it. Several nodes have a launcher each
 (:mod:`genebert.pretrain.nodes`).
 """
 
@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from genebert.errors import GenebertError
-from genebert.pretrain.nodes import Machine
+from genebert.pretrain.nodes import Node
 
 # Process number of the launcher, for its workers.
 LAUNCHER = "GENEBERT_LAUNCHER"
 
 
-def exec_torchrun(processes: int, arguments: Sequence[str], machine: Machine | None = None) -> NoReturn:
-    """Run so many workers on this machine, and exit as they do.
+def exec_torchrun(processes: int, arguments: Sequence[str], node: Node | None = None) -> NoReturn:
+    """Run so many workers on this node, and exit as they do.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def exec_torchrun(processes: int, arguments: Sequence[str], machine: Machine | N
         Workers: one a GPU.
     arguments
         What each worker runs: ``["-m", "genebert", "pretrain", ...]``.
-    machine
+    node
         This one, where workers of others take part.
 
     Raises
@@ -38,7 +38,7 @@ def exec_torchrun(processes: int, arguments: Sequence[str], machine: Machine | N
         With 0, the code of the worker that failed first, which has said why, or 128 + the signal that
         ended all.
     GenebertError
-        If a worker was killed, or the machines find no way to one another.
+        If a worker was killed, or the nodes find no way to one another.
     """
     # Not above: workers come here for die_with_parent, and should not load torch before it.
     from torch.distributed import DistError  # noqa: PLC0415
@@ -51,7 +51,7 @@ def exec_torchrun(processes: int, arguments: Sequence[str], machine: Machine | N
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # All that torchrun handles but SIGHUP: under nohup, closing the terminal must not end the run.
     options = [
-        *(["--standalone"] if machine is None else machine.rendezvous()),
+        *(["--standalone"] if node is None else node.rendezvous()),
         f"--nproc-per-node={processes}",
         "--signals-to-handle=SIGTERM,SIGINT,SIGQUIT",
     ]
@@ -63,16 +63,16 @@ def exec_torchrun(processes: int, arguments: Sequence[str], machine: Machine | N
         rank, failure = failed.get_first_failure()
         if failure.exitcode > 0:
             sys.exit(failure.exitcode)
-        where = "" if machine is None else f" on machine {machine.number + 1} of {machine.of}"
+        where = "" if node is None else f" on node {node.number + 1} of {node.of}"
         raise GenebertError(
             f"worker {rank}{where} was killed by {failure.signal_name()}",
             "if nobody killed it, memory ran out: ask for more, or lower compute.batch_per_device",
         ) from None
     except DistError as error:
-        if machine is None:
+        if node is None:
             raise
         raise GenebertError(
-            f"the machines do not meet at port {machine.port} of {machine.address}: "
+            f"the nodes do not meet at port {node.port} of {node.address}: "
             f"{str(error).partition(chr(10))[0]}",
             "run again, for another job has another port; compute nodes must reach each other's ports",
         ) from None

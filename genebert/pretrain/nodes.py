@@ -1,11 +1,11 @@
-"""Several machines for one pre-training: SLURM starts a launcher on each of the job's machines.
+"""Several nodes for one pre-training: SLURM starts a launcher on each of the job's nodes.
 
-The command calls ``srun``, which runs the same command once on every machine; there each becomes the
+The command calls ``srun``, which runs the same command once on every node; there each becomes the
 ``torchrun`` of its workers. ``srun`` ends all of them as soon as one fails, for NCCL would wait. SIGTERM
-that SLURM sends (scancel, time limit) reaches the processes of all machines.
+that SLURM sends (scancel, time limit) reaches the processes of all nodes.
 
 The rendezvous is static, for SLURM knows who takes part: each launcher has its number, and the first
-one listens. Where machines find each other by themselves (torchrun's ``c10d``), the one that listens is
+one listens. Where nodes find each other by themselves (torchrun's ``c10d``), the one that listens is
 told by its host name, which need not resolve on the others.
 """
 
@@ -24,12 +24,12 @@ _STARTED = "GENEBERT_NODES_OF_JOB"
 # Below those that Linux gives to outgoing connections.
 _FIRST_PORT, _PORTS = 20_000, 10_000
 _SECONDS_FOR_SLURM = 60.0
-_ONE_MACHINE = "set `compute.nodes: 1`"
+_ONE_NODE = "set `compute.nodes: 1`"
 
 
 @dataclass(frozen=True)
-class Machine:
-    """One of several machines that train together, and where they meet.
+class Node:
+    """One of several nodes that train together, and where they meet.
 
     Parameters
     ----------
@@ -58,31 +58,31 @@ class Machine:
         ]
 
 
-def spread(nodes: int, arguments: Sequence[str]) -> Machine | None:
-    """Take part in a pre-training on so many machines; start it on them first, unless that is done.
+def spread(nodes: int, arguments: Sequence[str]) -> Node | None:
+    """Take part in a pre-training on so many nodes; start it on them first, unless that is done.
 
     Parameters
     ----------
     nodes
-        Machines; on one there is nothing to do.
+        Nodes; on one there is nothing to do.
     arguments
         What Python runs on each: ``["-m", "genebert", "pretrain", ...]``.
 
     Returns
     -------
-    This machine; None where it is the only one. Where no machine has been started, this process becomes
+    This node; None where it is the only one. Where no node has been started, this process becomes
     the ``srun`` that starts them, and does not return.
 
     Raises
     ------
     GenebertError
-        If this is no SLURM job, or one of fewer machines, or SLURM does not answer.
+        If this is no SLURM job, or one of fewer nodes, or SLURM does not answer.
     """
     if nodes == 1:
         return None
     job = slurm_job(nodes)
     if os.environ.get(_STARTED) == job:
-        return _this_machine(os.environ)
+        return _this_node(os.environ)
     _exec_srun(nodes, job, arguments)
 
 
@@ -92,20 +92,20 @@ def slurm_job(nodes: int) -> str:
     Raises
     ------
     GenebertError
-        If it is part of none: there are no machines but this one.
+        If it is part of none: there are no nodes but this one.
     """
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
         raise GenebertError(
-            f"{nodes} machines asked, and this is no SLURM job",
-            f"run snakemake with --workflow-profile workflow/profiles/slurm, or {_ONE_MACHINE}",
+            f"{nodes} nodes asked, and this is no SLURM job",
+            f"run snakemake with --workflow-profile workflow/profiles/slurm, or {_ONE_NODE}",
             "compute.nodes",
         )
     return job
 
 
 def srun_command(nodes: int, arguments: Sequence[str]) -> list[str]:
-    """Return the command that runs Python once on each of so many machines, and ends all with the first.
+    """Return the command that runs Python once on each of so many nodes, and ends all with the first.
 
     Each has all CPUs, memory and GPUs that the job has there.
     """
@@ -133,14 +133,14 @@ def port_of(job: int, step: int) -> int:
 def _exec_srun(nodes: int, job: str, arguments: Sequence[str]) -> NoReturn:
     if missing := [name for name in ("srun", "scontrol") if shutil.which(name) is None]:
         raise GenebertError(
-            f"{nodes} machines asked, and SLURM's commands are not on PATH: {', '.join(missing)}",
-            f"make them available to jobs (`module load slurm`?), or {_ONE_MACHINE}",
+            f"{nodes} nodes asked, and SLURM's commands are not on PATH: {', '.join(missing)}",
+            f"make them available to jobs (`module load slurm`?), or {_ONE_NODE}",
             "compute.nodes",
         )
     allocated = int(_field("NumNodes", _ask("show", "job", job)).partition("-")[0])
     if allocated < nodes:
         raise GenebertError(
-            f"{nodes} machines asked, and SLURM job {job} has {allocated}",
+            f"{nodes} nodes asked, and SLURM job {job} has {allocated}",
             f"ask for --nodes={nodes} as the workflow does, or set `compute.nodes: {allocated}`",
             "compute.nodes",
         )
@@ -148,12 +148,12 @@ def _exec_srun(nodes: int, job: str, arguments: Sequence[str]) -> NoReturn:
     os.execvp("srun", srun_command(nodes, arguments))
 
 
-def _this_machine(environment: Mapping[str, str]) -> Machine:
-    """Return the machine that SLURM describes to a task of a step."""
+def _this_node(environment: Mapping[str, str]) -> Node:
+    """Return the node that SLURM describes to a task of a step."""
     job, step = environment["SLURM_JOB_ID"], environment["SLURM_STEP_ID"]
-    # Names of machines are SLURM's own, and need not resolve: addresses are what its daemons use.
+    # Names of nodes are SLURM's own, and need not resolve: addresses are what its daemons use.
     first = _ask("show", "hostnames", environment["SLURM_STEP_NODELIST"]).split()[0]
-    return Machine(
+    return Node(
         number=int(environment["SLURM_NODEID"]),
         of=int(environment["SLURM_STEP_NUM_NODES"]),
         address=_field("NodeAddr", _ask("show", "node", first)),

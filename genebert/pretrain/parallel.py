@@ -20,7 +20,7 @@ T = TypeVar("T")
 # The others wait while one of them saves a checkpoint or opens the corpus.
 _PATIENCE = timedelta(minutes=30)
 # Before an error is told that another process may tell; torchrun stops the others within one second.
-_SECONDS_FOR_THE_FIRST, _SECONDS_FOR_THE_CAUSE = 5.0, 10.0
+SECONDS_FOR_THE_FIRST, _SECONDS_FOR_THE_CAUSE = 5.0, 10.0
 
 
 @contextlib.contextmanager
@@ -34,9 +34,9 @@ def one_voice() -> Iterator[None]:
     try:
         yield
     except (GenebertError, OSError):
-        # Of a worker, or of the machine whose workers it would start.
+        # Of a worker, or of the node whose workers it would start.
         if os.environ.get("RANK", os.environ.get("SLURM_NODEID", "0")) != "0":
-            time.sleep(_SECONDS_FOR_THE_FIRST)
+            time.sleep(SECONDS_FOR_THE_FIRST)
         raise
     except Exception:
         if "RANK" in os.environ:

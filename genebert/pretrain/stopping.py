@@ -4,8 +4,11 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
+
+from genebert.pretrain import parallel
 
 
 class StopRequest:
@@ -40,9 +43,13 @@ class StopRequest:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give the signals back."""
+        """Give the signals back; leave without a word where another process had ended before."""
         for number, before in self._before.items():
             signal.signal(number, before)
+        if self._asked is not None and isinstance(error, RuntimeError) and parallel.world() > 1:
+            # torchrun tells what became of the one that failed first: this must not be it.
+            time.sleep(parallel.SECONDS_FOR_THE_FIRST)
+            sys.exit(128 + self._asked)
 
     @property
     def requested(self) -> bool:

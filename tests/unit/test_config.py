@@ -238,6 +238,10 @@ def test_a_small_number_may_be_written_in_any_way(raw: dict[str, Any], text: str
             },
             ["pretrain.variants.a ranks k-mers by NPMI", "raise model.sequence.k"],
         ),
+        ("results_dir", ".", ["'results_dir' = '.'", "holds the folder in which you work"]),
+        ("results_dir", "/", ["holds the folder in which you work"]),
+        ("results_dir", "a/../..", ["holds the folder in which you work"]),
+        ("results_dir", "./workflow/out", ["is a folder of the project itself"]),
         ("results_dir", "my results", ["'results_dir' = 'my results'", "no spaces"]),
     ],
 )
@@ -325,3 +329,9 @@ def test_a_variant_allows_the_inputs_that_it_has_encoders_for(
     variant: dict[str, Any], inputs: set[str]
 ) -> None:
     assert config.Variant(**variant).inputs() == inputs
+
+
+@pytest.mark.parametrize("text", ["results/", "./results", "a/../results", "results//"])
+def test_a_results_folder_is_called_by_one_name(raw: dict[str, Any], text: str) -> None:
+    raw["results_dir"] = text
+    assert config.validate(raw, "demo.yaml").results_dir == "results"

@@ -154,6 +154,8 @@ def test_a_job_that_starts_after_its_run_has_ended_does_nothing(
 
     assert "1 error: the run that this job belongs to has ended" in run_of(of_killed)
     assert run_of(f"name {tmp_path}/gone").startswith("1 error: the run that this job belongs to")
+    for malformed in ("x", "", f"name {tmp_path}"):
+        assert run_of(malformed).startswith("1 error: the run that this job belongs to")
     assert not out.exists()
     assert "no.tsv" in run_of(of_next)
     one_run._joined.pop().close()
@@ -254,8 +256,19 @@ def test_a_run_that_is_not_seen_from_here_is_told_of(tmp_path: Path, start: Star
     assert f"work on {tmp_path} where this process cannot see them; the last began on login2" in what
 
 
-@pytest.mark.parametrize("text", [b'{"name": "1', b"\xff\xfe", b"[]", b"1"])
-def test_a_lock_file_cut_off_by_a_full_disk_is_of_a_killed_run(tmp_path: Path, text: bytes) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"name": "1',
+        b"\xff\xfe",
+        b"[]",
+        b"1",
+        b'{"name": "1", "host": "h", "boot": "b", "job": 5}',
+        b'{"name": "1", "host": "h", "boot": "b", "job": "abc"}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_damaged_lock_file_is_of_a_killed_run(tmp_path: Path, text: bytes) -> None:
     (tmp_path / one_run.LOCK).write_bytes(text)
     with one_run.alone(tmp_path) as locked:
         assert locked
@@ -315,6 +328,11 @@ def test_where_there_are_no_locks_snakemakes_own_must_do(
 def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     assert str(tmp_path) in refused(tmp_path)
+
+
+def test_a_folder_in_the_locks_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / one_run.LOCK).mkdir()
+    assert f"{tmp_path / one_run.LOCK} cannot be written" in refused(tmp_path)
 
 
 def test_a_file_in_the_folders_place_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -277,6 +278,7 @@ def test_motifs_leave_a_record_of_their_settings_and_file(
         ("a.provenance.json", "[1, 2", "Invalid JSON"),
         ("a.provenance.json", '"\\ud800"', "is no record of this version, or damaged"),
         ("a.provenance.json", "\udcff", "is no record of this version, or damaged"),
+        ("a.provenance.json", '{"settings":' * 100_000, "recursion limit exceeded"),
     ],
 )
 def test_what_has_no_record_is_refused(
@@ -297,6 +299,142 @@ def test_a_record_of_another_file_is_no_record(project: Path) -> None:
     Path("results/corpus/npmi.provenance.json").write_text("{")
     with pytest.raises(GenebertError, match=r"npmi\.provenance\.json is no record"):
         find_record("results/corpus/npmi.parquet")
+
+
+NPMI = "results/corpus/npmi.parquet"
+
+
+def edit(path: str, **fields: object) -> None:
+    """Change fields of the record of a file by hand."""
+    content = json.loads(record_path(path).read_text())
+    record_path(path).write_text(json.dumps(content | fields))
+
+
+def test_names_and_settings_that_read_like_a_verdict_count_for_nothing(project: Path) -> None:
+    name = "results/CHANGED no longer there.tsv"
+    make("npmi", name, "a.bed", said="no longer there", CHANGED="CHANGED since")
+    make("summary", "results/summary.tsv", name)
+    assert lineage(name).endswith("\nno file changed since")
+    assert lineage("results/summary.tsv").endswith("\nno file changed since")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "what"),
+    [
+        ("settings_digest", "0" * 16, "settings_digest: not the hash of the settings"),
+        ("settings", {"k": 7}, "settings_digest: not the hash of the settings"),
+        ("settings", [6], "settings: Input should be an object"),
+        ("stage", "nonsense", "stage: no stage of this project"),
+        ("version", -7, "version: Input should be greater than 0"),
+        ("version", "1", "version: Input should be a valid integer"),
+        ("seed", "3", "seed: Input should be a valid integer"),
+        ("outputs", {}, "outputs: Dictionary should have at least 1 item"),
+        ("outputs", {"npmi.parquet": "x"}, "outputs.npmi.parquet: String should match pattern"),
+        ("inputs", {"a": {"sha256": "x"}}, "inputs.a.sha256: String should match pattern"),
+        ("inputs", {"a": {"sha256": "0" * 64, "made_by": "me"}}, "inputs.a.made_by: no stage"),
+        ("inputs", {"a\nb\x1b[2A": 3}, r"inputs.a\nb\x1b[2A: Input should be"),
+        ("code", "HEAD", "code: Input should be"),
+    ],
+)
+def test_a_record_edited_by_hand_is_damaged(
+    project: Path, refused: Callable[..., str], field: str, value: object, what: str
+) -> None:
+    edit(NPMI, **{field: value})
+    message = refused("provenance", NPMI)
+    assert what in message and "npmi.provenance.json is no record of this version, or damaged" in message
+
+
+@pytest.mark.parametrize("text", ["{", '{"outputs": {}}', '{"outputs": 1}', '{"a":' * 100_000])
+def test_a_damaged_record_of_another_file_is_not_blamed(
+    project: Path, refused: Callable[..., str], text: str
+) -> None:
+    Path("other.tsv").write_text("x")
+    Path("br.provenance.json").write_text(text)
+    assert "other.tsv has no record of where it came from" in refused("provenance", "other.tsv")
+    assert lineage(NPMI).endswith("\nno file changed since")  # of a.bed beside it, too
+    shutil.copy("br.provenance.json", "other.provenance.json")
+    assert "other.provenance.json is no record" in refused("provenance", "other.tsv")
+
+
+def test_a_damaged_record_of_many_files_is_blamed_for_each(
+    project: Path, refused: Callable[..., str]
+) -> None:
+    with recorded("regions", ["regions.parquet", "accessibility.parquet"], [], {}):
+        for name in ("regions", "accessibility"):
+            Path(f"{name}.parquet").write_text(name)
+    edit("regions.parquet", stage="nonsense")
+    assert "regions.provenance.json is no record" in refused("provenance", "accessibility.parquet")
+    # Cut off: of a model it is still plain what it is of.
+    Path("run/model").mkdir(parents=True)
+    Path("run/model/provenance.json").write_text("{")
+    for name in ("run/history.tsv", "run/model/config.json"):
+        Path(name).write_text("x")
+        assert "run/model/provenance.json is no record" in refused("provenance", name)
+    # Other programs write files of that name.
+    Path("run/model/provenance.json").write_text('{"buildType": "x"}')
+    assert "has no record" in refused("provenance", "run/history.tsv")
+
+
+def test_what_cannot_be_read_is_told_on_its_line(project: Path) -> None:
+    content = json.loads(record_path(NPMI).read_text())
+    digest, long = "0" * 64, "x" * 300
+    names = ("/proc/self/mem", f"{long}/deep", long, "a\0b", "/", "a.bed/below")
+    content["inputs"] |= {name: {"sha256": digest, "made_by": None} for name in names}
+    record_path(NPMI).write_text(json.dumps(content))
+    said = lineage(NPMI)
+    notes = {name: note for _, name, note in tree(said)}
+    assert notes["/proc/self/mem"] == "cannot be read: Input/output error; input"
+    assert notes[long] == notes[f"{long}/deep"] == "cannot be read: File name too long; input"
+    assert notes[r"a\x00b"] == notes["a.bed/below"] == notes["/"] == "no longer there; input"
+    assert said.endswith(
+        "\nno file changed since, 3 no longer there and not compared, 3 cannot be read and not compared"
+    )
+
+
+def test_a_record_that_cannot_be_read_is_refused(project: Path, refused: Callable[..., str]) -> None:
+    record_path(NPMI).unlink()
+    record_path(NPMI).symlink_to("/proc/self/mem")
+    message = refused("provenance", NPMI)
+    assert "npmi.provenance.json cannot be read: Input/output error" in message
+
+
+def test_a_record_that_leads_no_further_is_in_the_verdict(project: Path) -> None:
+    make("summary", "results/summary.tsv", "results/regions.parquet", NPMI)
+    edit("results/regions.parquet", stage="nonsense")
+    record_path("results/corpus/part.parquet").unlink()
+    assert lineage("results/summary.tsv").endswith(
+        "\nno file changed since, 2 with a record that is missing or damaged: "
+        "what that was made from is not compared"
+    )
+
+
+def test_what_a_record_holds_forges_no_line(project: Path) -> None:
+    evil = "x\n\x1b[2A\0\x7f\rno file changed since"
+    settings = {evil: evil}
+    known = read_record(record_path(NPMI))
+    name, digest = f"{evil}.tsv", "0" * 64
+    edit(
+        NPMI,
+        settings=settings,
+        settings_digest=digest_of(settings),
+        versions={evil: evil},
+        hardware={evil: evil},
+        code={"commit": evil, "changed": None},
+        outputs={**known.outputs, name: digest},
+        inputs={name: {"sha256": digest, "made_by": "corpus"}, evil: {"sha256": digest}},
+        **{"more " + evil: evil},
+    )
+    said = lineage(NPMI)
+    assert re.findall(r"[^\n]", said) == [one for one in said if one.isprintable()]
+    assert "\nno file changed since" not in said.removesuffix(said.splitlines()[-1])
+    assert len([line for line in said.splitlines() if r"x\n\x1b[2A\x00\x7f\r" in line]) == 8
+    (folder := Path(evil.replace("\0", ""))).mkdir()
+    make("corpus", f"{folder}/part.tsv", "a.bed")
+    make("summary", "results/summary.tsv", f"{folder}/part.tsv")
+    (folder / "part.provenance.json").write_text("{")
+    said = lineage("results/summary.tsv")
+    assert "its record is damaged" in said and all(one.isprintable() for one in said.replace("\n", ""))
+    assert len(tree(said)) == 1
 
 
 def test_versions_and_hardware_are_those_in_use() -> None:

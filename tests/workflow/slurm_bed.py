@@ -38,6 +38,8 @@ PROGRAMS = (
     "squeue",
     "scontrol",
     "scancel",
+    "sinfo",
+    "setpriv",
 )
 MISSING = "slurm-wlm and munge are not installed: apt-get install slurm-wlm munge"
 # Debian's daemons lie where the PATH of an ordinary user does not lead.

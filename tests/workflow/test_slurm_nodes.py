@@ -160,7 +160,7 @@ def test_fewer_nodes_than_asked_are_named(tmp_path: Path, slurm: Any) -> None:
     assert done.returncode == 1
     said = re.sub(r"job \d+ ", "job N ", done.stderr)
     assert (
-        "error: 2 machines asked, and SLURM job N has 1 (compute.nodes)\nfix: ask for --nodes=2" in said
+        "error: 2 nodes asked, and SLURM job N has 1 (compute.nodes)\nfix: ask for --nodes=2" in said
     )
     assert "Traceback" not in said
 
@@ -174,7 +174,7 @@ def test_killed_and_cancelled_nodes_go_on_to_the_same_result(
         os.kill(line.worker(1), signal.SIGKILL)
         code, said, log = line.ended()
     assert code != 0, said
-    assert log.count("error: worker 1 on machine 2 of 2 was killed by SIGKILL\nfix: ") == 1, log
+    assert log.count("error: worker 1 on node 2 of 2 was killed by SIGKILL\nfix: ") == 1, log
     assert log.count("\nfix: ") == 1, log
     assert not slurm.jobs()
     before = max(steps(project / SEED / "checkpoints"))
@@ -199,7 +199,7 @@ def test_killed_and_cancelled_nodes_go_on_to_the_same_result(
 
 @pytest.mark.long
 def test_each_node_is_asked_for_its_gpus(project: Path, slurm: Any) -> None:
-    """SLURM hands out the bed's pretended GPUs, and one machine says why it cannot go on."""
+    """SLURM hands out the bed's pretended GPUs, and one node says why it cannot go on."""
     ask(project, gpus=1)
     # More than the nodes of the bed have is what a host of a GPU is asked for.
     with Line(project, slurm, "--set-resources", "pretrain:mem_mb=1000") as line:

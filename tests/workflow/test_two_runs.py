@@ -239,6 +239,6 @@ def test_several_machines_without_slurm_are_missed_before_the_first_job(
     change(project, nodes=2)
     code, said = run_workflow(project)
     assert code == 1
-    assert "2 machines asked, and this is no SLURM job (compute.nodes)\nfix: run snakemake" in said
+    assert "2 nodes asked, and this is no SLURM job (compute.nodes)\nfix: run snakemake" in said
     assert "Traceback" not in said
     assert [path.name for path in (project / "results").rglob("*")] == [".run.lock"]

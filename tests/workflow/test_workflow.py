@@ -206,6 +206,16 @@ def test_missing_files_are_named_with_their_lines_before_any_job(project: Path) 
     assert "Traceback" not in text
 
 
+def test_a_key_that_is_given_twice_is_refused(project: Path) -> None:
+    text = (project / "config/small.yaml").read_text()
+    (project / "config/twice.yaml").write_text(text + "results_dir: other\n")
+    done = snakemake("-n", "--configfile", "config/twice.yaml", folder=project, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "config/twice.yaml is not valid YAML: key 'results_dir' is given twice" in said
+    assert "Traceback" not in said
+
+
 def test_a_pattern_of_contigs_may_have_braces(project: Path) -> None:
     raw = yaml.safe_load((project / "config/small.yaml").read_text())
     raw |= {"results_dir": "results/braces"}

@@ -38,10 +38,13 @@ def or_explain(function, *arguments):
 if not workflow.is_main_process:
     or_explain(one_run.join)
 
+# Of a key that is there twice Snakemake takes the last.
+for path in workflow.configfiles:
+    or_explain(configuration.read_yaml, path)
 CONFIG = or_explain(
     configuration.validate, config, ", ".join(map(str, workflow.configfiles))
 )
-R = CONFIG.results_dir.rstrip("/")
+R = CONFIG.results_dir
 DATA = CONFIG.downloads.folder.rstrip("/")
 # By name: the order of rows decides nothing.
 SAMPLES = {

@@ -1,4 +1,4 @@
-# What jobs ask for: memory, time, processors, GPUs and machines. None of it affects a result.
+# What jobs ask for: memory, time, processors, GPUs and nodes. None of it affects a result.
 import functools
 
 from genebert.plan.ask import memory_mb, need_of_job, runtime_minutes
@@ -46,16 +46,16 @@ def gpus_of_variant(wildcards):
 
 
 def devices_of_variant():
-    """Return what a pre-training asks for, by resource: `gpu`, or several machines of SLURM.
+    """Return what a pre-training asks for, by resource: `gpu`, or several nodes of SLURM.
 
-    `gpu` is a total, which SLURM may share out unevenly: of several machines, `gres` asks for GPUs on each.
+    `gpu` is a total, which SLURM may share out unevenly: of several nodes, `gres` asks for GPUs on each.
     """
     if CONFIG.compute.nodes == 1:
         return {"gpu": gpus_of_variant}
     overwritten = workflow.resource_settings.overwrite_resources
     if "gpu_model" in overwritten.get("pretrain", {}):
         raise WorkflowError(
-            "set-resources gives pretrain a `gpu_model`, of which several machines share one GPU\n"
+            "set-resources gives pretrain a `gpu_model`, of which several nodes share one GPU\n"
             f"fix: write `pretrain: {{gres: gpu:MODEL:{CONFIG.compute.gpus}}}` instead"
         )
 

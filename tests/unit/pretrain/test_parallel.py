@@ -57,6 +57,8 @@ step, what, *arguments = sys.argv[1:]
 original = loop.draw
 def draw(*given):
     share = original(*given)
+    if given[3] == int(step) and what == "die as the other is stopped":
+        os.kill(os.getpid(), signal.SIGKILL if os.environ["RANK"] == "1" else signal.SIGTERM)
     if given[3] == int(step) and os.environ["RANK"] == "1":
         if what == "stop the launcher":
             os.kill(os.getppid(), signal.SIGTERM)
@@ -252,6 +254,11 @@ def test_two_processes_end_with_the_same_bytes_whatever_has_befallen_them(
     assert code == 1, told
     assert command.newest() == 21
     assert told.count("going on from step 12\n") == 1
+    assert told.count("error: ") == told.count("fix: ") == 1, told
+    assert "error: worker 1 was killed by SIGKILL\nfix: " in told
+    # So it does where the other was told to stop before it noticed.
+    code, told = command.by_two(EXEC, Event(22, "die as the other is stopped"))
+    assert code == 1, told
     assert told.count("error: ") == told.count("fix: ") == 1, told
     assert "error: worker 1 was killed by SIGKILL\nfix: " in told
     # The launcher is asked to stop.
