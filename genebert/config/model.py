@@ -236,9 +236,7 @@ class Compute(Section):
     gpus: Annotated[int, Field(ge=0)] = Field(
         default=1, description="GPUs of one pre-training on each node; 0 computes on the CPU"
     )
-    nodes: Count = Field(
-        default=1, description="nodes of one pre-training; more than one needs SLURM"
-    )
+    nodes: Count = Field(default=1, description="nodes of one pre-training; more than one needs SLURM")
     require_gpu: bool = Field(
         default=False, description="stop where there is no GPU, instead of computing on the CPU"
     )

@@ -77,6 +77,8 @@ class Need:
         Of its results.
     seconds
         On the clock, where threads and GPUs are its own.
+    gpus
+        That it asks for.
     """
 
     mb: float
@@ -84,6 +86,7 @@ class Need:
     gpu_seconds: float
     disk_bytes: float
     seconds: float
+    gpus: int
 
 
 def need(rule: str, names: Names, sizes: Sizes, config: Config) -> Need:
@@ -105,11 +108,11 @@ def need(rule: str, names: Names, sizes: Sizes, config: Config) -> Need:
     mb, cpu, disk = (line(load.stage, measure, units) for measure in ("mb", "cpu", "bytes"))
     disk += load.result_bytes
     if not load.gpus:
-        return Need(mb, cpu, 0.0, disk, cpu / load.threads)
+        return Need(mb, cpu, 0.0, disk, cpu / load.threads, 0)
     gpu = load.work.gpu_seconds()
     # A thread of the host waits beside each GPU.
     mb += constants()["gpu"]["host_mb"]
-    return Need(load.workers * mb, cpu + gpu, gpu, disk, cpu + gpu / load.gpus)
+    return Need(load.workers * mb, cpu + gpu, gpu, disk, cpu + gpu / load.gpus, load.gpus)
 
 
 def load_of(rule: str, names: Names, sizes: Sizes, config: Config) -> Load:
@@ -193,8 +196,9 @@ def _pretrain(rule: str, names: Names, sizes: Sizes, config: Config) -> Load:
     steps = settings.steps if variant.trained else 0
     evaluations = steps // settings.evaluate_every + 1
     passes = 1 + 2 * ("matching" in wanted)  # matching is judged apart, on unmasked input
-    gpus = config.compute.gpus * (config.compute.nodes if variant.trained else 1)
-    at_a_time = min(config.compute.batch_per_device, settings.batch_size)
+    compute = config.compute
+    gpus = compute.gpus * compute.nodes if variant.trained else min(1, compute.gpus)
+    at_a_time = min(compute.batch_per_device, settings.batch_size)
     return Load(
         rule,
         {**_units(sizes, 1), "fitted": min(sizes.regions, _FITTED)},
@@ -205,7 +209,7 @@ def _pretrain(rule: str, names: Names, sizes: Sizes, config: Config) -> Load:
         result_bytes=4 * training.weights(config.model, sizes.motifs),
         gpus=gpus,
         threads=settings.threads,
-        workers=max(1, config.compute.gpus if variant.trained else 1),
+        workers=max(1, compute.gpus if variant.trained else 1),
     )
 
 

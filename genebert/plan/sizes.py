@@ -10,10 +10,10 @@ from genebert.config import Config
 from genebert.errors import GenebertError
 from genebert.files import read_lines
 from genebert.inputs.sheet import Sample
-from genebert.inputs.source import parse_source
+from genebert.inputs.source import Source, parse_source, place_of
 from genebert.plan.constants import assumed, constants
 from genebert.plan.files import Text, text_of
-from genebert.plan.tasks import Places, TaskSizes, task_sizes
+from genebert.plan.tasks import Catalogue, TaskSizes, task_sizes
 
 # Peak files of so many bytes together are read, to count the places that they share.
 _READ = 16 << 20
@@ -33,7 +33,7 @@ class Sizes:
     input_mb
         Of all input files, as they lie there or are fetched.
     fetched
-        Bytes of each file that is fetched, by source.
+        Bytes of each file that is fetched, by its place below the folder of fetched files.
     peaks
         Of each sample.
     cell_types
@@ -93,7 +93,8 @@ def expected(config: Config, samples: Sequence[Sample]) -> Sizes:
     """
     said: list[str] = []
     folder = config.downloads.folder
-    paths = {key: parse_source(text).path(folder) for key, text in config.sources().items()}
+    named = {key: parse_source(text) for key, text in config.sources().items()}
+    paths = {key: source.path(folder) for key, source in named.items()}
     found = {path: text_of(path) for path in {*paths.values(), *(sample.path for sample in samples)}}
 
     bp, known = _genome(paths["genome.fasta"], found, said)
@@ -104,13 +105,10 @@ def expected(config: Config, samples: Sequence[Sample]) -> Sizes:
     regions = min(_loci(config, samples, peaks, found, said), known // config.regions.width or 1)
     openings = min(sum(by_type.values()), regions * len(by_type))
     motifs = _motifs(paths["motifs.file"], said)
-    sources = {
-        **{text: paths[key] for key, text in config.sources().items()},
-        **{sample.source.text: sample.path for sample in samples},
-    }
-    fetched = _fetched(sources, said)
-    there = {path for text, path in sources.items() if text not in fetched and Path(path).is_file()}
-    lying = sum(Path(path).stat().st_size for path in there)
+    sources = [*named.values(), *(sample.source for sample in samples)]
+    fetched = _fetched(sources, folder, said)
+    local = {Path(source.text) for source in sources if source.url is None}
+    lying = sum(path.stat().st_size for path in local if path.is_file())
     sizes = Sizes(
         bp=bp,
         known_bp=known,
@@ -126,9 +124,9 @@ def expected(config: Config, samples: Sequence[Sample]) -> Sizes:
         tasks={},
         assumptions=(),
     )
-    places = Places(regions, openings, len(by_type), config.regions.width, known)
+    catalogue = Catalogue(regions, openings, len(by_type), config.regions.width, known)
     tasks = {
-        name: task_sizes(name, config, found, paths, places, said) for name in config.benchmarks.tasks
+        name: task_sizes(name, config, found, paths, catalogue, said) for name in config.benchmarks.tasks
     }
     return replace(sizes, tasks=tasks, assumptions=tuple(dict.fromkeys(said)))
 
@@ -207,18 +205,16 @@ def _motifs(path: str, said: list[str]) -> int:
         return round(assumed("motifs"))
 
 
-def _fetched(sources: Mapping[str, str], said: list[str]) -> dict[str, int]:
+def _fetched(sources: Sequence[Source], folder: str, said: list[str]) -> dict[str, int]:
     """Return the bytes of each file that is named by an address: as it lies there, or as assumed."""
-    addresses = {text: path for text, path in sources.items() if parse_source(text).url}
+    # One file may be named several times: with a checksum and without, by accession and by address.
+    paths = {place_of(source.url): Path(source.path(folder)) for source in sources if source.url}
     known: dict[str, int] = constants()["assumed"]["download_bytes"]["value"]
     fetched = {}
-    for text, path in addresses.items():
-        if Path(path).is_file():
-            fetched[text] = Path(path).stat().st_size
-            continue
-        kind = next((ending for ending in known if parse_source(text).text.endswith(ending)), "")
-        fetched[text] = known.get(kind, known[".bed.gz"])
-    absent = sum(not Path(path).is_file() for path in addresses.values())
+    for place, path in paths.items():
+        kind = next((ending for ending in known if place.endswith(ending)), ".bed.gz")
+        fetched[place] = path.stat().st_size if path.is_file() else known[kind]
+    absent = sum(not path.is_file() for path in paths.values())
     if absent:
         said.append(f"{absent} files to fetch, {sum(fetched.values()) / 1e9:.1f} GB, of usual sizes")
     return fetched

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from genebert.config import Config
+from genebert.errors import GenebertError
+from genebert.inputs.missing import refuse_missing
 from genebert.inputs.sheet import Sample
 from genebert.plan.constants import constants
 from genebert.plan.jobs import STAGE_OF, Job, jobs
@@ -43,7 +45,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """Rows in the order in which rules run, the sizes they follow from, and the peak of the disk."""
+    """What a whole run takes.
+
+    Attributes
+    ----------
+    rows
+        A row a rule, in the order in which they run.
+    sizes
+        That they follow from.
+    gpus
+        Of the job that asks for most.
+    """
 
     rows: list[Row]
     sizes: Sizes
@@ -68,7 +80,13 @@ def make_plan(config: Config, samples: Sequence[Sample]) -> Plan:
         The configuration; its paths count from the working folder.
     samples
         Rows of its sheet.
+
+    Raises
+    ------
+    GenebertError
+        If a file that will not be fetched is missing: what would be planned is no run.
     """
+    refuse_missing(config, samples)
     sizes = expected(config, samples)
     needs: dict[tuple[str, str], list[Need]] = {}
     for job in jobs(config, samples, sizes):
@@ -76,7 +94,7 @@ def make_plan(config: Config, samples: Sequence[Sample]) -> Plan:
     order = list(STAGE_OF)
     rows = [_row(stage, rule, own) for (stage, rule), own in needs.items()]
     rows.sort(key=lambda row: order.index(row.rule if row.rule in STAGE_OF else "task"))
-    return Plan(rows, sizes, config.compute.gpus)
+    return Plan(rows, sizes, max(one.gpus for own in needs.values() for one in own))
 
 
 def _need(job: Job, sizes: Sizes, config: Config) -> Need:
@@ -194,6 +212,35 @@ def _notes(plan: Plan) -> list[str]:
             f"peak of {gpu['card']} ({gpu['peak_bf16_tflops']} TFLOP/s); --gpus 0 plans without"
         )
     return [*lines, *(f"assumed: {text}" for text in sizes.assumptions)]
+
+
+def time_on(plan: Plan, cores: int, gpus: int | None) -> str:
+    """Return a line that says about how long a run takes.
+
+    Parameters
+    ----------
+    plan
+        Of the run.
+    cores
+        That there are.
+    gpus
+        That there are; None: as many as a job asks for.
+
+    Raises
+    ------
+    GenebertError
+        If a job asks for more GPUs: there the run would not start.
+    """
+    gpus = plan.gpus if gpus is None else gpus
+    if gpus < plan.gpus:
+        raise GenebertError(
+            f"--gpus {gpus} is too few: a job of this run asks for {plan.gpus}",
+            f"give --gpus {plan.gpus} or more, 0 to plan without GPUs, or lower compute.gpus",
+        )
+    took = clock(wall_hours(plan, cores, gpus))
+    if not plan.gpus:
+        return f"on {cores} cores: about {took}; no job asks for a GPU"
+    return f"on {cores} cores and {gpus} GPUs: about {took}"
 
 
 def wall_hours(plan: Plan, cores: int, gpus: int) -> float:

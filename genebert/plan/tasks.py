@@ -65,8 +65,8 @@ _Files = Sequence[_File]
 
 
 @dataclass(frozen=True)
-class Places:
-    """What of the rest decides how many examples there are."""
+class Catalogue:
+    """Sizes of genome and catalogue that decide how many examples there are."""
 
     regions: int
     openings: int
@@ -80,7 +80,7 @@ def task_sizes(
     config: Config,
     files: Mapping[str, Text | None],
     paths: Mapping[str, str],
-    places: Places,
+    catalogue: Catalogue,
     said: list[str],
 ) -> TaskSizes:
     """Return the sizes of one task.
@@ -95,8 +95,8 @@ def task_sizes(
         What the files by path hold; None for those that are still to be fetched.
     paths
         Where the file of each key of the configuration lies.
-    places
-        Sizes of genome and catalogue.
+    catalogue
+        What else decides.
     said
         Gets a line for each assumption.
     """
@@ -111,8 +111,8 @@ def task_sizes(
             found.append(_File(lines, gtf, []))
         else:
             found.append(_File(text.lines, gtf, text.head))
-    training, validation, test = _SPLIT[task.type](task, found, places)
-    bases = task.bases() or (places.width if task.type == "accessibility" else _longest(found))
+    training, validation, test = _SPLIT[task.type](task, found, catalogue)
+    bases = task.bases() or (catalogue.width if task.type == "accessibility" else _longest(found))
     records, annotated = (sum(own.lines for own in found if own.is_gtf == gtf) for gtf in (False, True))
     return TaskSizes(task.type, records, annotated, training, validation, test, bases)
 
@@ -142,16 +142,16 @@ def _split(task: Task, number: float, classes: int) -> _Counts:
     return train, validation, test
 
 
-def _promoter(task: Task, files: _Files, places: Places) -> _Counts:
+def _promoter(task: Task, files: _Files, catalogue: Catalogue) -> _Counts:
     """Each TSS with a place that is none."""
     per_line = {True: assumed("promoters_of_a_gtf_line"), False: 1.0}
     positives = sum(own.lines * per_line[own.is_gtf] for own in files)
     return _split(task, 2 * positives, 2)
 
 
-def _tfbs(task: Task, files: _Files, places: Places) -> _Counts:
+def _tfbs(task: Task, files: _Files, catalogue: Catalogue) -> _Counts:
     """Each peak with an open region of its cell type that has none; all but one cell type only test."""
-    open_there = places.openings / max(1, places.cell_types)
+    open_there = catalogue.openings / max(1, catalogue.cell_types)
     pairs = [min(own.lines, open_there) for own in files]
     of_training = getattr(task, "train_in", "")
     chosen = [cell_type == of_training for cell_type in task.cell_types()]
@@ -160,7 +160,7 @@ def _tfbs(task: Task, files: _Files, places: Places) -> _Counts:
     return train, validation, test + elsewhere
 
 
-def _splicing(task: Task, files: _Files, places: Places) -> _Counts:
+def _splicing(task: Task, files: _Files, catalogue: Catalogue) -> _Counts:
     """Donors, acceptors and, for each, decoys."""
     per_line = {
         True: assumed("splice_sites_of_a_gtf_line"),
@@ -170,13 +170,13 @@ def _splicing(task: Task, files: _Files, places: Places) -> _Counts:
     return _split(task, sites * (1 + getattr(task, "decoys", 1)), 3)
 
 
-def _accessibility(task: Task, files: _Files, places: Places) -> _Counts:
+def _accessibility(task: Task, files: _Files, catalogue: Catalogue) -> _Counts:
     """Regions open in another cell type, in each cell type: open in it, or closed."""
-    shared = max(0.0, 1 - places.regions / max(1, places.openings))
-    opened = places.openings / max(1, places.cell_types) * shared
-    closed = max(0.0, places.regions - opened)
-    held_out = min(places.cell_types, 2)
-    counts = {"train": places.cell_types - held_out, "validation": 1, "test": held_out - 1}
+    shared = max(0.0, 1 - catalogue.regions / max(1, catalogue.openings))
+    opened = catalogue.openings / max(1, catalogue.cell_types) * shared
+    closed = max(0.0, catalogue.regions - opened)
+    held_out = min(catalogue.cell_types, 2)
+    counts = {"train": catalogue.cell_types - held_out, "validation": 1, "test": held_out - 1}
     train, validation, test = (
         number * (_capped(task, opened * share, 1) + _capped(task, closed * share, 1))
         for number, share in zip(counts.values(), SHARES, strict=True)
@@ -184,21 +184,21 @@ def _accessibility(task: Task, files: _Files, places: Places) -> _Counts:
     return train, validation, test
 
 
-def _labelled(task: Task, files: _Files, places: Places) -> _Counts:
+def _labelled(task: Task, files: _Files, catalogue: Catalogue) -> _Counts:
     """Rows of the files, which are the splits."""
     classes = max(2, len({row.rsplit(",", 1)[-1] for own in files for row in own.head[1:]}))
     train, *others = (_capped(task, own.lines - 1, classes) for own in files)
     return train, others[0] if len(others) > 1 else train // 10, others[-1]
 
 
-def _variants(task: Task, files: _Files, places: Places) -> _Counts:
+def _variants(task: Task, files: _Files, catalogue: Catalogue) -> _Counts:
     """Every variant is tested, by cross-validation."""
     return 0, 0, _capped(task, sum(own.lines for own in files), 2)
 
 
-def _cohort(task: Task, files: _Files, places: Places) -> _Counts:
+def _cohort(task: Task, files: _Files, catalogue: Catalogue) -> _Counts:
     """Variants that lie in a region."""
-    covered = min(1.0, places.regions * places.width / max(1, places.known_bp))
+    covered = min(1.0, catalogue.regions * catalogue.width / max(1, catalogue.known_bp))
     return 0, 0, round(files[0].lines * covered)
 
 

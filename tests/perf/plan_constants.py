@@ -47,6 +47,7 @@ from plan_project import (
     run_project,
     write_project,
 )
+from plan_used import results_of
 from scan import processor
 from scipy.optimize import nnls
 
@@ -60,7 +61,6 @@ from genebert.plan.jobs import Job
 from genebert.plan.needs import load_of
 from genebert.plan.sizes import Sizes, expected
 from genebert.plan.training import pretraining_view
-from genebert.plan.used import results_of
 
 COMMAND = "python tests/perf/plan_constants.py --out genebert/plan/constants.json"
 Numbers = dict[str, Any]

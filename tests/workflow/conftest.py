@@ -14,12 +14,6 @@ import numpy as np
 import pytest
 import yaml
 
-from genebert import config
-from genebert.inputs.sheet import read_samples
-from genebert.plan.jobs import jobs
-from genebert.plan.table import make_plan
-from genebert.plan.used import strayed, used
-
 ROOT = Path(__file__).parents[2]
 OBJECTIVES = ("masked_sequence", "masked_region", "matching", "next_segment", "motif_target")
 SMALL: dict[str, Any] = {
@@ -147,28 +141,9 @@ def commands_of(folder: Path, *arguments: str) -> list[list[str]]:
     return [own[own.index("genebert") + 1 : own.index("2>")] for own in words]
 
 
-def strays(config_file: str, results: Path) -> list[str]:
-    """Return where a finished run without a GPU took what its plan did not foresee, a line each.
-
-    Paths of the configuration count from the working folder.
-    """
-    settings = config.load(config_file)
-    compute = settings.compute.model_copy(update={"gpus": 0})
-    settings = settings.model_copy(update={"compute": compute})
-    samples = read_samples(settings.samples)
-    plan = make_plan(settings, samples)
-    taken = used(results, list(jobs(settings, samples, plan.sizes)))
-    # Where timings are missing, nothing strays.
-    rules = {row.rule for row in taken}
-    assert rules >= {"regions", "scan_motifs", "corpus", "pretrain", "benchmark", "summary"}
-    planned = {row.rule: row.jobs for row in plan.rows}
-    assert all(row.jobs == planned[row.rule] for row in taken)
-    return strayed(plan.rows, taken)
-
-
-def load_beside(name: str) -> ModuleType:
-    """Import a module of this folder, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+def load_beside(name: str, folder: str = "workflow") -> ModuleType:
+    """Import a module of a folder of tests, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"tests/{folder}/{name}.py")
     assert spec is not None and spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -220,9 +195,16 @@ def slurm() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def strayed_from_plan() -> Callable[[str, Path], list[str]]:
+def plan_used() -> ModuleType:
+    """Return plan_used.py, which compares what a run took with its plan."""
+    return load_beside("plan_used", "perf")
+
+
+@pytest.fixture(scope="session")
+def strayed_from_plan(plan_used: ModuleType) -> Callable[[str, Path], list[str]]:
     """Return what compares a run with its plan: ``strayed_from_plan(config_file, results)``."""
-    return strays
+    compare: Callable[[str, Path], list[str]] = plan_used.strays
+    return compare
 
 
 @pytest.fixture(scope="session")

@@ -159,9 +159,7 @@ def test_fewer_nodes_than_asked_are_named(tmp_path: Path, slurm: Any) -> None:
     )
     assert done.returncode == 1
     said = re.sub(r"job \d+ ", "job N ", done.stderr)
-    assert (
-        "error: 2 nodes asked, and SLURM job N has 1 (compute.nodes)\nfix: ask for --nodes=2" in said
-    )
+    assert "error: 2 nodes asked, and SLURM job N has 1 (compute.nodes)\nfix: ask for --nodes=2" in said
     assert "Traceback" not in said
 
 

@@ -4,32 +4,14 @@ import contextlib
 import logging
 
 from genebert.errors import refused_by_disk, unwritable
+from genebert.inputs.missing import refuse_missing
 from genebert.pretrain.nodes import slurm_job
 from genebert.torch_build import check_torch
 
 
 def stop_if_missing():
     """Name every file that is missing and will not be fetched, before any job runs."""
-    named = [
-        *((where, source.text) for where, source in ALL_SOURCES if source.url is None),
-        *(
-            (f"pretrain.variants.{name}.init_from", f"{variant.init_from}/config.json")
-            for name, variant in CONFIG.pretrain.variants.items()
-            if variant.init_from is not None
-        ),
-    ]
-    named += [
-        ("benchmarks.models", f"{configuration.parse_model(text).source}/config.json")
-        for text in MODELS.values()
-        if text.startswith(("hf:/", "hf:."))
-    ]
-    lines = [f"  {path}  ({where})" for where, path in named if not Path(path).exists()]
-    if lines:
-        raise WorkflowError(
-            f"input files that do not exist: {len(lines)}\n"
-            + "\n".join(lines)
-            + "\nfix: correct the paths; they count from the folder in which snakemake is called"
-        )
+    or_explain(refuse_missing, CONFIG, SAMPLES.values())
     missing = [place for place in FETCHED if not Path(DATA, place).exists()]
     if CONFIG.downloads.offline and missing:
         lines = [f"  {DATA}/{place}  from {FETCHED[place].url}" for place in missing]

@@ -13,7 +13,6 @@ import pytest
 from Bio import bgzf
 
 from genebert import config
-from genebert.cli import main
 from genebert.inputs.sheet import read_samples
 from genebert.plan.ask import memory_mb, need_of_job, runtime_minutes
 from genebert.plan.constants import constants
@@ -21,9 +20,8 @@ from genebert.plan.files import text_of
 from genebert.plan.jobs import STAGE_OF, jobs
 from genebert.plan.needs import need
 from genebert.plan.sizes import Sizes, expected
-from genebert.plan.table import Plan, Row, make_plan
+from genebert.plan.table import Plan, make_plan
 from genebert.plan.tasks import TaskSizes
-from genebert.plan.used import strayed
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +30,6 @@ def demo(repository: Path) -> config.Config:
     found = config.load(repository / "config/demo.yaml")
     compute = found.compute.model_copy(update={"gpus": 0})
     return found.model_copy(update={"compute": compute})
-
-
-@pytest.fixture
-def in_repository(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Paths of configurations count from the repository."""
-    monkeypatch.chdir(repository)
 
 
 @pytest.fixture
@@ -143,19 +135,16 @@ def test_what_reads_a_catalogue_takes_little_of_each_region(demo: config.Config,
     assert need("manifest", {}, large, finer).mb < 1000 < need("manifest", {}, large, demo).mb
 
 
-def _row(stage: str, hours: float, mb: float = 300) -> Row:
-    return Row(stage, stage, 1, hours, 0.0, mb, 0.0, hours)
-
-
-def test_a_run_is_compared_as_on_the_machine_of_the_plan() -> None:
-    stages = ("regions", "corpus", "pretrain", "benchmarks", "report")
-    planned = [_row(stage, 1.0) for stage in stages]
-    assert strayed(planned, [_row(stage, 3.0) for stage in stages]) == []
-    off = strayed(planned, [_row(stage, 9.0 if stage == "corpus" else 3.0) for stage in stages])
-    assert len(off) == 1
-    assert off[0].startswith("CPU time of corpus (a processor 3 times as slow")
-    # Memory is the same on each.
-    assert strayed(planned, [_row(stage, 3.0, mb=900) for stage in stages])[0].startswith("memory of")
+def test_what_is_not_trained_asks_for_one_gpu(demo: config.Config, sizes: Sizes) -> None:
+    compute = demo.compute.model_copy(update={"gpus": 4, "nodes": 2})
+    settings = demo.model_copy(update={"compute": compute})
+    asked = {
+        (job.rule, job.names.get("variant")): need(job.rule, job.names, sizes, settings).gpus
+        for job in jobs(settings, read_samples(settings.samples), sizes)
+    }
+    assert asked["pretrain", "multimodal"] == 8
+    assert asked["pretrain", "scratch"] == asked["attribution", "multimodal"] == 1
+    assert asked["scan_motifs", None] == 0
 
 
 def test_totals_add_up(demo: config.Config, in_repository: None) -> None:
@@ -301,8 +290,26 @@ def test_fetched_files_count_once(demo: config.Config, in_repository: None, tmp_
     before = expected(settings, samples)
     path.write_bytes(gzip.compress(_bed(100_000)))
     after = expected(settings, samples)
-    assert after.fetched[address] == path.stat().st_size
+    assert after.fetched["example.org/peaks/a.bed.gz"] == path.stat().st_size
     assert after.input_mb - before.input_mb == pytest.approx(path.stat().st_size / 1e6)
+
+
+def test_what_is_fetched_is_called_as_in_the_workflow(
+    demo: config.Config, in_repository: None, tmp_path: Path
+) -> None:
+    # Twice the same file: by accession, and by its address with a checksum.
+    accession = "ENCFF333TAT"
+    address = f"https://www.encodeproject.org/files/{accession}/@@download/{accession}.bed.gz"
+    sheet = tmp_path / "samples.tsv"
+    sheet.write_text(f"sample\tcell_type\tassay\tformat\tsource\na\ta\tATAC-seq\tbed\t{accession}\n")
+    genome = demo.genome.model_copy(update={"blacklist": f"{address}#md5={'0' * 32}"})
+    settings = demo.model_copy(update={"genome": genome})
+    samples = read_samples(sheet, settings.downloads.folder)
+    found = expected(settings, samples)
+    place = samples[0].path.removeprefix(f"{settings.downloads.folder}/")
+    (job,) = (job for job in jobs(settings, samples, found) if job.rule == "download")
+    assert job.names == {"place": place}
+    assert need_of_job("download", job.names, {}, found, settings).disk_bytes == found.fetched[place] > 0
 
 
 def test_files_that_are_not_there_are_assumed_and_said_so(
@@ -312,7 +319,9 @@ def test_files_that_are_not_there_are_assumed_and_said_so(
     sheet = tmp_path / "samples.tsv"
     rows = Path(demo.samples).read_text().splitlines()
     header = rows.index("sample\tcell_type\tassay\tformat\tsource")
-    sheet.write_text("\n".join([*rows[header:], "gone\tgone\tATAC-seq\tbed\tdata/gone.bed"]) + "\n")
+    sheet.write_text(
+        "\n".join([*rows[header:], "gone\tgone\tATAC-seq\tbed\thttps://example.org/gone.bed"]) + "\n"
+    )
     found = expected(demo, read_samples(sheet))
     typical = constants()["assumed"]["peaks_of_a_sample"]["value"]
     assert found.peaks["gone"] == typical
@@ -326,44 +335,6 @@ def test_tasks_have_the_examples_that_their_caps_allow(sizes: Sizes) -> None:
     assert sizes.tasks["promoter"].bases == 300
     assert sizes.tasks["labelled.cell_lines"].bases == 200
     assert sizes.tasks["variants.HDL"].training == 0
-
-
-def test_a_plan_is_printed(
-    repository: Path, in_repository: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as end:
-        main(["plan", "--config", "config/demo.yaml", "--gpus", "0", "--cores", "2"])
-    assert end.value.code == 0
-    said = capsys.readouterr().out
-    for rule in ("scan_motifs", "pretrain", "task_promoter", "benchmark", "report", "total"):
-        assert re.search(rf"\b{rule}\b", said)
-    assert "on 2 cores and 0 GPUs: about" in said
-    assert "GPU hours are" not in said
-    with pytest.raises(SystemExit):
-        main(["plan", "--config", "config/config.yaml"])
-    said = capsys.readouterr().out
-    measured = constants()["gpu"]["measured"]
-    assert ("GPU hours are ASSUMED, not measured" in said) != measured
-    assert "13 of 13 peak files are not there yet" in said
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--config", "config/none.yaml"], "cannot read config/none.yaml"),
-        (["--config", "config/demo.yaml", "--cores", "0"], "--cores 0"),
-        (["--config", "config/demo.yaml", "--gpus", "-1"], "--gpus -1"),
-    ],
-)
-def test_errors_name_what_is_wrong(
-    arguments: list[str], message: str, in_repository: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as end:
-        main(["plan", *arguments])
-    assert end.value.code == 1
-    said = capsys.readouterr().err
-    assert message in said
-    assert "fix:" in said
 
 
 def test_a_run_that_only_trains_has_a_plan(in_repository: None) -> None:

@@ -130,7 +130,5 @@ def test_several_nodes_need_the_commands_of_slurm(
     monkeypatch.setenv("SLURM_JOB_ID", "1")
     monkeypatch.setenv("PATH", str(tmp_path))
     said = pretrain_on_two()
-    assert (
-        "2 nodes asked, and SLURM's commands are not on PATH: srun, scontrol (compute.nodes)" in said
-    )
+    assert "2 nodes asked, and SLURM's commands are not on PATH: srun, scontrol (compute.nodes)" in said
     assert "or set `compute.nodes: 1`" in said

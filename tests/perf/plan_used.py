@@ -1,29 +1,52 @@
-"""What a finished run took, to compare with its plan."""
+"""What a finished run took, to compare with its plan. For `plan_constants.py`, and for tests."""
 
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import median_low
 
-from genebert.plan.jobs import STAGE_OF, Job
-from genebert.plan.table import Row, summed
+from genebert.config import load
+from genebert.inputs.sheet import read_samples
+from genebert.plan.jobs import STAGE_OF, Job, jobs
+from genebert.plan.table import Row, make_plan, summed
 
 # Snakemake looks at a job each half second at first, and each 30 s after the first 15 s: what a job
 # does after the last look is in its seconds alone.
 _OFTEN, _SELDOM = 15.0, 30.0
 # Hours of CPU below which differences count nothing.
 _SECONDS = 5 / 3600
+# Times as slow, or as fast, that a processor may be before the plan is held to be wrong.
+_SLOWEST = 4.0
 
 
-def used(results: str | Path, jobs: Sequence[Job]) -> list[Row]:
+def strays(config_file: str, results: Path) -> list[str]:
+    """Return where a finished run without a GPU took what its plan did not foresee, a line each.
+
+    Paths of the configuration count from the working folder.
+    """
+    settings = load(config_file)
+    compute = settings.compute.model_copy(update={"gpus": 0})
+    settings = settings.model_copy(update={"compute": compute})
+    samples = read_samples(settings.samples)
+    plan = make_plan(settings, samples)
+    taken = used(results, list(jobs(settings, samples, plan.sizes)))
+    # Where timings are missing, nothing strays.
+    rules = {row.rule for row in taken}
+    assert rules >= {"regions", "scan_motifs", "corpus", "pretrain", "benchmark", "summary"}
+    planned = {row.rule: row.jobs for row in plan.rows}
+    assert all(row.jobs == planned[row.rule] for row in taken)
+    return strayed(plan.rows, taken)
+
+
+def used(results: str | Path, run: Sequence[Job]) -> list[Row]:
     """Return a row a rule of those whose jobs left a timing.
 
     Parameters
     ----------
     results
         Folder of the results, with ``logs/timings``.
-    jobs
-        Those of the run.
+    run
+        Its jobs.
 
     Notes
     -----
@@ -31,7 +54,7 @@ def used(results: str | Path, jobs: Sequence[Job]) -> list[Row]:
     rate; memory is the greatest of its looks. Both miss what is shorter than its pauses.
     """
     found: dict[tuple[str, str], list[Row]] = {}
-    for job in jobs:
+    for job in run:
         timing = Path(results, "logs/timings", timing_of(job))
         if timing.exists():
             disk = sum(path.stat().st_size for path in results_of(job, Path(results)))
@@ -103,7 +126,10 @@ def strayed(planned: Sequence[Row], taken: Sequence[Row], factor: float = 2.0) -
 
     Compared are CPU time and disk of each stage, and peak memory of each rule, of rules that left
     timings; differences of seconds, and of what a few files take, count nothing. Processors differ in
-    speed: CPU times count by the median of the stages' quotients of used and planned, one for all.
+    speed: CPU times count by one factor for all stages, the lower median of their quotients of used and
+    planned. It is a stage's own, so that of two stages their difference counts; of a single one, and
+    where all are off alike, slow processors and wrong plans look the same: the factor itself must lie
+    within 1/4 and 4.
 
     Parameters
     ----------
@@ -130,7 +156,9 @@ def strayed(planned: Sequence[Row], taken: Sequence[Row], factor: float = 2.0) -
         for stage in dict.fromkeys(row.stage for row in taken)
     }
     long = [pair for pair in stages.values() if min(row.cpu_hours for row in pair) >= _SECONDS]
-    slower = median([found.cpu_hours / foreseen.cpu_hours for foreseen, found in long] or [1.0])
+    slower = median_low([found.cpu_hours / foreseen.cpu_hours for foreseen, found in long] or [1.0])
+    if not 1 / _SLOWEST <= slower <= _SLOWEST:
+        lines.append(f"CPU time of all stages: {slower:.2g} times what was planned")
     for stage, (foreseen, found) in stages.items():
         what = f"CPU time of {stage} (a processor {slower:.2g} times as slow as that of the plan)"
         judge(what, "hours", slower * foreseen.cpu_hours, found.cpu_hours, _SECONDS)
