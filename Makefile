@@ -11,11 +11,14 @@ VENV := .venv
 PERF := scan regions corpus dry_run pretrain_throughput benchmark_overhead
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-long perf lint format lock forms clean
+.PHONY: demo install test test-long perf lint format lock forms clean
 
 demo: $(INSTALLED)
 	@$(VENV)/bin/snakemake --cores $(CORES) --configfile config/demo.yaml
 	@printf '\ntable:   results/demo/benchmarks/summary.md\nreport:  results/demo/report.html (open it in a browser)\n'
+
+# What demo and test do first.
+install: $(INSTALLED)
 
 # A file of tests stays in one process.
 test: $(INSTALLED)
@@ -34,7 +37,7 @@ format: $(INSTALLED)
 	@$(VENV)/bin/snakefmt workflow
 
 # What the README's figures of speed and size come from: a line of JSON a script, minutes each; the constants of
-# `genebert plan` come from tests/perf/plan_constants.py, half an hour. Wants a quiet
+# `genebert plan` come from tests/perf/plan_constants.py, a quarter of an hour. Wants a quiet
 # machine; lightmotif and memelite, which the scan is compared with, come with `pip install -e .[perf]`.
 perf: $(INSTALLED)
 	@for script in $(PERF); do $(VENV)/bin/python tests/perf/$$script.py || exit 1; done

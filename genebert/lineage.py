@@ -21,6 +21,7 @@ from genebert.provenance import (
     output_paths,
     read_record,
 )
+from genebert.versions import TEMPORARY
 
 # What stands for a folder: of a model, a corpus, a run.
 _STANDS_FOR = ("model.safetensors", "manifest.json", "metrics.json")
@@ -131,7 +132,9 @@ def _located(file: Path) -> tuple[Path, Path, Record]:
             )
         file = inside[0]
     if not file.is_file():
-        raise GenebertError(f"{file} does not exist", "correct the path")
+        raise GenebertError(
+            f"{file} does not exist", "correct the path, or have snakemake make it first: snakemake PATH"
+        )
     if is_record(file):
         return file, file, read_record(file)
     found = find_record(file)
@@ -210,6 +213,8 @@ def _notes(
     file: Path, wanted: Input, top: Record, disk: _Disk
 ) -> tuple[tuple[Path, Record] | None, list[str]]:
     """Return the record of an input, if there is one, and what to say of it."""
+    if wanted.made_by in TEMPORARY and not file.exists():
+        return None, [f"made by {wanted.made_by}, removed by the workflow once it was read"]
     status = disk.status(file, wanted.sha256)
     notes = [status] if status else []
     try:

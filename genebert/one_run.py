@@ -333,7 +333,8 @@ def _stop_if_in_queue(results: Path) -> None:
         said = " ".join((getattr(error, "stderr", None) or str(error)).split())
         raise GenebertError(
             f"whether jobs of an earlier run of {results} are in SLURM's queue cannot be told: {said}",
-            f"call again once `{shlex.join(ask[:2])}` works",
+            f"call again once `{shlex.join(ask[:2])}` works here; if that cluster is gone for good, "
+            f"first `rm {results / LOCK}`",
         ) from None
     jobs = [line.split("|", 3) for line in answer.stdout.splitlines()]
     jobs = [job for job in jobs if len(job) == 4 and tag(results) in job[2]]

@@ -268,7 +268,7 @@ def read_record(path: str | Path) -> Record:
     try:
         return Record.model_validate_json(path.read_text(encoding="utf-8"), strict=True)
     except FileNotFoundError:
-        raise GenebertError(f"{path} does not exist", "correct the path") from None
+        raise GenebertError(f"{path} does not exist", "correct the path, or make it first") from None
     except OSError as error:
         raise GenebertError(one_line(f"{path} {cannot_be_read(error)}"), fix_of(error)) from None
     except ValidationError as error:

@@ -38,7 +38,7 @@ def check_torch(compute: Compute) -> str | None:
     Raises
     ------
     GenebertError
-        If jobs would fail: there is no torch, GPUs are required, or more than one is asked for.
+        If jobs would fail: there is no torch, GPUs are required, or several GPUs or nodes are asked for.
     """
     if compute.gpus == 0:
         return None
@@ -48,7 +48,7 @@ def check_torch(compute: Compute) -> str | None:
     if build.get("cuda") is not None or build.get("hip") is not None:
         return None
     what = f"torch {build['__version__']} is built without CUDA, and compute.gpus is {compute.gpus}"
-    if compute.require_gpu or compute.gpus > 1:
+    if compute.require_gpu or compute.gpus > 1 or compute.nodes > 1:
         raise GenebertError(what, _FIX)
     if shutil.which("sbatch") or shutil.which("nvidia-smi"):
         return f"warning: {what}: jobs will compute on the CPU\nfix: {_FIX}"

@@ -29,3 +29,5 @@ STAGES = {
     "summary": 2,
     "report": 3,
 }
+# Stages whose files the workflow removes, with their records, once they have been read.
+TEMPORARY = {"scan"}

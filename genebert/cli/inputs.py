@@ -36,7 +36,8 @@ def _config(options: argparse.Namespace) -> str:
     if options.form == "check":
         checked = config.load(options.file)
         samples = read_samples(checked.samples, checked.downloads.folder)
-        return f"{options.file} is valid, and its sheet of {len(samples)} samples"
+        sheet = f"its sheet of {len(samples)} samples"
+        return f"{options.file} is valid, and {sheet}; no other file was looked at"
     return makers[options.form]().rstrip("\n")
 
 

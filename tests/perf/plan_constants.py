@@ -1,6 +1,6 @@
 """What the jobs of the workflow take: the constants of `genebert plan`.
 
-    python tests/perf/plan_constants.py --out genebert/plan/constants.json    # half an hour of CPU
+    python tests/perf/plan_constants.py --out genebert/plan/constants.json    # a quarter of an hour
     python tests/perf/plan_constants.py --quick                                # to see that it runs
 
 Two made-up projects of different size on the demo's chromosome (real sequence, places drawn at random)
@@ -9,8 +9,9 @@ time and the peak memory that the system counted for it. Of each stage the two s
 it takes to start, and what each unit (bp, peak, region, hit, example …) adds. Training costs what its
 operations and its activations take: both rates come from steps at three presets, on one thread.
 
-CPU time is hardly touched by what else the machine does; times on the clock are not used. Figures that
-no run here can give (GPUs, files that are not fetched yet) are written down below with their basis.
+Times on the clock are not used; but where two threads share a core, CPU time grows with what else the
+machine does: leave it alone meanwhile. Figures that no run here can give (GPUs, files that are not
+fetched yet) are written down in `plan_assumed.py` with their basis.
 Prints one line of JSON; `--out` writes the file that the plan reads.
 """
 
@@ -40,10 +41,11 @@ from plan_assumed import ASSUMED, GPU
 from plan_project import (
     WIDTH,
     Measured,
+    more_bases,
     more_peaks,
     more_predictions,
     more_regions,
-    peaks_of_collections,
+    regions_of_collections,
     run_project,
     write_project,
 )
@@ -165,7 +167,7 @@ def job_of(words: list[str]) -> tuple[str, dict[str, str]]:
 
 
 def stages_of(
-    folders: list[Path], notes: list[list[Numbers]], collections: list[Measured]
+    folders: list[Path], notes: list[list[Numbers]], collections: dict[str, list[Measured]]
 ) -> dict[str, Any]:
     """Return the lines of all stages from projects of different size, and collections of samples."""
     seen: dict[str, dict[str, list[Measured]]] = {}
@@ -181,7 +183,8 @@ def stages_of(
             found["mb"].append((units, note["mb"]))
             if note.keys().isdisjoint({"units", "regions"}):
                 found["bytes"].append((units, size - load.result_bytes))
-    seen["regions"]["mb"] += collections
+    for measure, rows in collections.items():
+        seen["regions"][measure] += rows
     # What tasks hold differs less between them than their number of examples.
     of_tasks = [own for stage, own in seen.items() if stage.startswith("task_")]
     pooled = [row for own in of_tasks for row in own["mb"]]
@@ -329,7 +332,7 @@ def train(preset: str, views: int) -> dict[str, float]:
 def constants_of(
     folders: list[Path],
     notes: list[list[Numbers]],
-    collections: list[Measured],
+    collections: dict[str, list[Measured]],
     rates: Numbers,
     scratch: Path,
 ) -> Numbers:
@@ -381,9 +384,10 @@ def main() -> None:
             write_project(folder, size)
             notes.append(run_project(folder))
         times, peaks, more = (3, 2000, 2) if options.quick else (60, 200_000, 10)
+        notes[-1] += more_bases(folders[-1], more)
         notes[-1] += more_peaks(folders[-1], peaks) + more_predictions(folders[-1], times)
         notes[-1] += more_regions(folders[-1], more)
-        collections = peaks_of_collections(Path(name), options.quick)
+        collections = regions_of_collections(Path(name), options.quick)
         rates = training_rates(options.quick)
         found = constants_of(folders, notes, collections, rates, Path(name) / "constants.json")
     if options.out:

@@ -113,7 +113,7 @@ def write_project(folder: Path, size: dict[str, Any]) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump(configuration(size)))
     with gzip.open(ROOT / "resources/demo/genome.fa.gz", "rt") as lines:
         bases = "".join(line.strip() for line in lines if not line.startswith(">"))[: size["bp"]]
-    (folder / "genome.fa").write_text(f">chr20\n{bases}\n")
+    (folder / "genome.fa").write_text(f">chr20\n{_in_lines(bases)}\n")
     codes = np.frombuffer(bases.upper().encode(), np.uint8)
     known = np.concatenate([[0], np.cumsum(codes == ord("N"))])
     starts = np.arange(0, len(codes) - WIDTH, WIDTH)
@@ -139,6 +139,11 @@ def write_project(folder: Path, size: dict[str, Any]) -> None:
         rows = [f"{text},{number % 2}\n" for number, text in enumerate(texts)]
         (folder / f"labelled/{name}.csv").write_text("sequence,label\n" + "".join(rows))
     _write_variants(folder, rng, bases.upper(), some)
+
+
+def _in_lines(bases: str) -> str:
+    """Return bases in lines as genomes have them."""
+    return "\n".join(bases[start : start + 60] for start in range(0, len(bases), 60))
 
 
 def _write_motifs(path: Path, number: int) -> None:
@@ -177,6 +182,31 @@ def run_project(folder: Path) -> list[dict[str, Any]]:
     """Run the workflow; return the notes of its processes."""
     command = ["snakemake", "--cores", "1", "--configfile", "config.yaml"]
     return _noted(folder, [command], seconds=7200)
+
+
+def more_bases(folder: Path, times: int) -> list[dict[str, Any]]:
+    """Index and check a genome of so many times the contig; return notes, with their units."""
+    _, _, bases = (folder / "genome.fa").read_text().partition("\n")
+    genome = folder / "many.fa"
+    genome.write_text("".join(f">contig{number}\n{bases}" for number in range(times)))
+    index = [
+        "genebert",
+        "index-genome",
+        "--fasta",
+        "many.fa",
+        "--contigs",
+        ".*",
+        "--out",
+        "many/genome.fa",
+    ]
+    (checksums,) = _commands(folder, "", "checksums")
+    checksums[checksums.index("genome.fasta=genome.fa")] = "genome.fasta=many.fa"
+    checksums[checksums.index("--out") + 1] = "many.checksums.tsv"
+    units = {"bp": times * len(bases), "input_mb": genome.stat().st_size / 1e6}
+    found = [note | {"units": units} for note in _noted(folder, [index, checksums])]
+    for path in (genome, folder / "many/genome.fa"):
+        path.unlink()
+    return found
 
 
 def more_peaks(folder: Path, number: int) -> list[dict[str, Any]]:
@@ -255,12 +285,14 @@ def more_predictions(folder: Path, times: int) -> list[dict[str, Any]]:
     return [note | {"units": {"predictions": predictions}} for note in found]
 
 
-def peaks_of_collections(scratch: Path, quick: bool) -> list[Measured]:
-    """Return the peak MB of making the regions of collections of samples."""
-    found = []
+def regions_of_collections(scratch: Path, quick: bool) -> dict[str, list[Measured]]:
+    """Return the CPU seconds and peak MB of making the regions of collections of samples."""
+    found: dict[str, list[Measured]] = {"cpu": [], "mb": []}
     for samples, peaks in [(3, 2000)] if quick else COLLECTIONS:
-        mb = 1024 * float(measure(samples, peaks, scratch / f"collection{samples}")["peak_gib"])
-        found.append(({"peaks": samples * peaks, "largest_sample": peaks}, mb))
+        took = measure(samples, peaks, scratch / f"collection{samples}")
+        units = {"peaks": samples * peaks, "largest_sample": peaks}
+        found["cpu"].append((units, float(took["cpu_seconds"])))
+        found["mb"].append((units, 1024 * float(took["peak_gib"])))
     return found
 
 

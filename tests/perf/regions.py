@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -105,6 +106,11 @@ def make_files(folder: Path, samples: int, peaks: int) -> dict[str, str]:
     return files
 
 
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def measure(samples: int, peaks: int, folder: Path) -> dict[str, Any]:
     """Return what one run took."""
     files = make_files(folder, samples, peaks)
@@ -114,6 +120,7 @@ def measure(samples: int, peaks: int, folder: Path) -> dict[str, Any]:
         "lengths": LENGTHS,
         "out": str(folder / "regions"),
     }
+    before = _cpu_of_children()
     done = subprocess.run(
         [sys.executable, "-c", CHILD],
         input=json.dumps(job),
@@ -129,6 +136,7 @@ def measure(samples: int, peaks: int, folder: Path) -> dict[str, Any]:
         "peaks": peaks,
         "result": found["line"],
         "seconds": round(found["seconds"], 1),
+        "cpu_seconds": round(_cpu_of_children() - before, 1),
         "reading_seconds": round(found["reading"], 1),
         "ratio": round(found["seconds"] / found["reading"], 2),
         "peak_gib": round(found["gib"], 2),

@@ -175,6 +175,16 @@ def test_what_is_gone_is_said_to_be(project: Path) -> None:
     assert said.endswith("\nno file changed since, 2 no longer there and not compared")
 
 
+def test_what_the_workflow_removes_by_design_is_not_missed(project: Path) -> None:
+    make("scan", "results/motifs/chunk-0000.parquet", "results/regions.parquet")
+    make("corpus", "results/corpus/part.parquet", "results/motifs/chunk-0000.parquet", "a.bed")
+    assert lineage("results/corpus/part.parquet").endswith("\nno file changed since")
+    shutil.rmtree("results/motifs")
+    said = lineage("results/corpus/part.parquet")
+    assert "chunk-0000.parquet  made by scan, removed by the workflow once it was read\n" in said
+    assert said.endswith("\nno file changed since")
+
+
 def test_a_missing_or_damaged_record_on_the_way_is_named(project: Path) -> None:
     record = Path("results/regions.provenance.json")
     record.write_text(record.read_text()[:100])

@@ -41,7 +41,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.skipif(not CPU_ONLY, reason="torch is built for GPUs")
 class TestOfACpuBuild:
-    @pytest.mark.parametrize("asked", [{"require_gpu": True}, {"gpus": 2}])
+    @pytest.mark.parametrize("asked", [{"require_gpu": True}, {"gpus": 2}, {"nodes": 2}])
     def test_it_is_refused_where_jobs_would_fail(self, asked: dict) -> None:
         with pytest.raises(GenebertError, match=r"built without CUDA[^\n]*\nfix: install a CUDA build"):
             check_torch(Compute(**asked))

@@ -199,8 +199,10 @@ def test_killed_and_cancelled_nodes_go_on_to_the_same_result(
 def test_each_node_is_asked_for_its_gpus(project: Path, slurm: Any) -> None:
     """SLURM hands out the bed's pretended GPUs, and one node says why it cannot go on."""
     ask(project, gpus=1)
-    # More than the nodes of the bed have is what a host of a GPU is asked for.
-    with Line(project, slurm, "--set-resources", "pretrain:mem_mb=1000") as line:
+    # More than the nodes of the bed have is what a host of a GPU is asked for. Where rules may have
+    # environments of their own, it is not known at the start that torch is built for the CPU.
+    own = ("--sdm", "env-modules")
+    with Line(project, slurm, *own, "--set-resources", "pretrain:mem_mb=1000") as line:
         job = line.job()
         code, said, log = line.ended()
     assert code != 0, said

@@ -232,7 +232,7 @@ def test_gpus_that_torch_cannot_use_stop_only_what_asks_for_them(
     assert code == 0, said
 
 
-def test_several_machines_without_slurm_are_missed_before_the_first_job(
+def test_several_nodes_without_slurm_are_missed_before_the_first_job(
     project: Path, run_workflow: Finish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
@@ -241,4 +241,24 @@ def test_several_machines_without_slurm_are_missed_before_the_first_job(
     assert code == 1
     assert "2 nodes asked, and this is no SLURM job (compute.nodes)\nfix: run snakemake" in said
     assert "Traceback" not in said
+    assert [path.name for path in (project / "results").rglob("*")] == [".run.lock"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--set-resources", "pretrian:mem_mb=5", "set-resources names rule 'pretrian', which is none"),
+        ("--set-threads", "pretrian=2", "set-threads names rule 'pretrian', which is none"),
+        ("--groups", "peeks=a", "groups names rule 'peeks', which is none"),
+        ("--default-resources", "slurm_parition='gpu'", "resource 'slurm_parition' is set"),
+        ("--set-resources", "pretrain:slurm_acount='me'", "resource 'slurm_acount' is set"),
+    ],
+)
+def test_mistyped_names_of_a_profile_are_named_before_the_first_job(
+    project: Path, run_workflow: Finish, option: str, value: str, said: str
+) -> None:
+    code, found = run_workflow(project, option, value)
+    assert code == 1
+    assert said in found and "\nfix: did you mean '" in found
+    assert "Traceback" not in found
     assert [path.name for path in (project / "results").rglob("*")] == [".run.lock"]

@@ -6,6 +6,7 @@ import logging
 from genebert.errors import refused_by_disk, unwritable
 from genebert.inputs.missing import refuse_missing
 from genebert.pretrain.nodes import slurm_job
+from genebert.profile import check_resources, check_rules
 from genebert.torch_build import check_torch
 
 
@@ -33,6 +34,19 @@ def stop_at_unknown_cell_types():
             )
 
 
+def stop_at_mistyped_options():
+    """Name rules and resources of a profile or the command line that mean nothing here."""
+    settings, groups = workflow.resource_settings, workflow.group_settings
+    named = {
+        "set-resources": settings.overwrite_resources,
+        "set-threads": settings.overwrite_threads,
+        "groups": groups.overwrite_groups,
+    }
+    or_explain(check_rules, named, [rule.name for rule in workflow.rules])
+    own = [settings.default_resources or {}, *settings.overwrite_resources.values()]
+    or_explain(check_resources, [name for resources in own for name in resources])
+
+
 def stop_where_jobs_would():
     """Name what jobs that are to run ask for and will not get, before the first of them runs."""
     asked = [
@@ -52,6 +66,7 @@ def stop_where_jobs_would():
 
 # Here Snakemake knows which jobs are to run, and no dry run comes here.
 onstart:
+    stop_at_mistyped_options()
     if not workflow.touch:
         stop_where_jobs_would()
 
