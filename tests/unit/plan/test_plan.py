@@ -132,7 +132,7 @@ def test_what_reads_a_catalogue_takes_little_of_each_region(demo: config.Config,
     # The manifest reads a part at a time.
     chunks = demo.motifs.model_copy(update={"chunks": 64})
     finer = demo.model_copy(update={"motifs": chunks})
-    assert need("manifest", {}, large, finer).mb < 1000 < need("manifest", {}, large, demo).mb
+    assert need("manifest", {}, large, finer).mb < 0.6 * need("manifest", {}, large, demo).mb
 
 
 def test_what_is_not_trained_asks_for_one_gpu(demo: config.Config, sizes: Sizes) -> None:
