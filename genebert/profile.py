@@ -5,11 +5,8 @@ from collections.abc import Collection, Iterable, Mapping
 
 from genebert.errors import GenebertError
 
-# What profiles of this workflow set, in Snakemake and in its plugin for SLURM.
-_RESOURCES = {
-    *("mem_mb", "runtime", "gpu", "gpu_model", "gres", "nodes", "tasks", "cpus_per_task", "disk_mb"),
-    *("slurm_partition", "slurm_account", "slurm_extra", "qos", "constraint", "clusters", "reservation"),
-}
+# Without which jobs run in another place than meant; other resources may be a cluster's own.
+_OF_SLURM = ("slurm_partition", "slurm_account", "slurm_extra", "slurm_cluster", "gpu", "gpu_model")
 
 
 def check_rules(named: Mapping[str, Iterable[str]], rules: Collection[str]) -> None:
@@ -34,7 +31,7 @@ def check_rules(named: Mapping[str, Iterable[str]], rules: Collection[str]) -> N
 
 
 def check_resources(named: Iterable[str]) -> None:
-    """Refuse a resource that is called almost as a known one; others may be a cluster's own.
+    """Refuse a resource that is called almost as one of the plugin for SLURM.
 
     Raises
     ------
@@ -42,7 +39,7 @@ def check_resources(named: Iterable[str]) -> None:
         For the first of them.
     """
     for name in named:
-        if name not in _RESOURCES and (close := difflib.get_close_matches(name, _RESOURCES, 1, 0.85)):
+        if name not in _OF_SLURM and (close := difflib.get_close_matches(name, _OF_SLURM, 1, 0.85)):
             raise GenebertError(
                 f"resource '{name}' is set, of which nobody knows", f"did you mean '{close[0]}'?"
             )
