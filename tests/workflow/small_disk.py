@@ -36,8 +36,8 @@ class SmallDisk:
         """Return a command such that it runs in a folder of the disk, and sees it."""
         user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
         return [
-            # In a chroot the root of the namespace is another one than that of its processes.
-            *("nsenter", *user, "--mount", "--root", "--target", str(self.keeper)),
+            # In a chroot, root and working folder of the namespace are others than those of its processes.
+            *("nsenter", *user, "--mount", "--root", "--wd", "--target", str(self.keeper)),
             *("sh", "-c", 'cd "$0" && exec "$@"', str(self.folder / folder)),
             *map(str, arguments),
         ]
