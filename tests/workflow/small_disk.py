@@ -36,7 +36,7 @@ class SmallDisk:
         """Return a command such that it runs in a folder of the disk, and sees it."""
         user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
         return [
-            # In a chroot, root and working folder of the namespace are others than those of its processes.
+            # In a chroot, its root and working folder are others than those of its processes.
             *("nsenter", *user, "--mount", "--root", "--wd", "--target", str(self.keeper)),
             *("sh", "-c", 'cd "$0" && exec "$@"', str(self.folder / folder)),
             *map(str, arguments),
